@@ -1,0 +1,111 @@
+"""What a COG is made with: types, nodata and creation options, checked before any work is done."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rasterio
+
+from hsfuse.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BLOCK = 256
+"""Edge of a tile in pixels."""
+
+_DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+
+_WITH_PREDICTOR = ("DEFLATE", "LZW", "ZSTD")
+_COMPRESSIONS = (*_WITH_PREDICTOR, "LERC", "LERC_DEFLATE", "LERC_ZSTD", "LZMA", "NONE")
+
+# The overviews are made by the writer, on the temporary file.
+_WITHOUT_EFFECT = ("OVERVIEWS", "RESAMPLING", "OVERVIEW_RESAMPLING", "INTERLEAVE")
+
+
+def default_nodata(dtype: np.dtype[Any]) -> float:
+    """The nodata value of files that were given none: NaN, or the least value of an integer type."""
+    return float("nan") if dtype.kind == "f" else float(np.iinfo(dtype).min)
+
+
+def checked_dtype(dtype: str) -> str:
+    if dtype not in _DTYPES:
+        raise OutputError(f"The output cannot be of type {dtype}: choose one of {', '.join(_DTYPES)}")
+    return dtype
+
+
+def checked_nodata(nodata: float | None, dtype: np.dtype[Any]) -> float:
+    if nodata is None:
+        return default_nodata(dtype)
+    if dtype.kind != "f":
+        limits = np.iinfo(dtype)
+        if not (math.isfinite(nodata) and nodata == round(nodata) and limits.min <= nodata <= limits.max):
+            raise OutputError(
+                f"The nodata value {nodata:g} is not one of {dtype.name} ({limits.min} to {limits.max}): "
+                "choose another with --nodata, or another --dtype"
+            )
+    elif math.isfinite(nodata) and abs(nodata) > np.finfo(dtype).max:
+        raise OutputError(f"The nodata value {nodata:g} does not fit {dtype.name}: choose another with --nodata")
+    return float(dtype.type(nodata))
+
+
+def checked_options(options: Mapping[str, str]) -> dict[str, str]:
+    checked = {key.upper(): str(value) for key, value in options.items()}
+    compression = checked.get("COMPRESS", "DEFLATE").upper()
+    if compression not in _COMPRESSIONS:
+        raise OutputError(f"COMPRESS={compression} cannot hold a cube: choose one of {', '.join(_COMPRESSIONS)}")
+    return checked
+
+
+def beside_nodata(nodata: float, dtype: np.dtype[Any]) -> float:
+    """The number next to nodata, for valid values that fall on it."""
+    if dtype.kind == "f":
+        return float(np.nextafter(dtype.type(nodata), dtype.type(0 if nodata else 1)))
+    return nodata - 1 if nodata == np.iinfo(dtype).max else nodata + 1
+
+
+def copy_options(options: Mapping[str, str], dtype: np.dtype[Any]) -> dict[str, Any]:
+    """Driver and creation options that turn the temporary file into a COG, the user's `options` before ours.
+
+    From GDAL 3.11 on the COG driver interleaves by tile, so that one band or one pixel is read quickly.
+    Before, it ignores INTERLEAVE and mixes all bands; there GTiff with copied overviews makes a valid COG and
+    keeps bands apart.
+    """
+    given = {key: value for key, value in options.items() if key not in _WITHOUT_EFFECT}
+    compression = given.get("COMPRESS", "DEFLATE").upper()
+    if compression not in _WITH_PREDICTOR:
+        given.pop("PREDICTOR", None)
+    else:
+        given.setdefault("PREDICTOR", "YES")
+    # The bytes are the same with any number of threads.
+    common = {"COMPRESS": compression, "BIGTIFF": "IF_SAFER", "NUM_THREADS": "ALL_CPUS"}
+    if _gdal_version() >= (3, 11):
+        return {
+            "driver": "COG",
+            "INTERLEAVE": "TILE",
+            "BLOCKSIZE": BLOCK,
+            "OVERVIEWS": "AUTO",
+            **common,
+            **given,
+        }
+    return {
+        "driver": "GTiff", "COPY_SRC_OVERVIEWS": "YES", "TILED": "YES", "INTERLEAVE": "BAND",
+        **common, **_in_words_of_gtiff(given, compression, dtype),
+    }  # fmt: skip
+
+
+def _in_words_of_gtiff(given: dict[str, str], compression: str, dtype: np.dtype[Any]) -> dict[str, Any]:
+    options: dict[str, Any] = dict(given)
+    options["BLOCKXSIZE"] = options["BLOCKYSIZE"] = options.pop("BLOCKSIZE", BLOCK)
+    predictors = {"NO": 1, "STANDARD": 2, "FLOATING_POINT": 3, "YES": 3 if dtype.kind == "f" else 2}
+    if "PREDICTOR" in options:
+        options["PREDICTOR"] = predictors.get(options["PREDICTOR"].upper(), options["PREDICTOR"])
+    if "LEVEL" in options:
+        options["ZSTD_LEVEL" if compression.endswith("ZSTD") else "ZLEVEL"] = options.pop("LEVEL")
+    return options
+
+
+def _gdal_version() -> tuple[int, ...]:
+    return tuple(int(part) for part in rasterio.__gdal_version__.split(".")[:2])

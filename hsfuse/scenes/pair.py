@@ -1,0 +1,305 @@
+"""A hyperspectral and a multispectral scene of the same place, read together on nested grids.
+
+The HSI's grid leads: its spectra stay as measured. The MSI is read as it is where its pixels coincide with
+the HSI grid refined by the ratio, and resampled onto that grid where they do not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rasterio.warp
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+
+from hsfuse.errors import PairError, WorkError
+from hsfuse.scenes.grid import (
+    Grid,
+    PixelWindow,
+    common_area,
+    integer_ratio,
+    lattice,
+    map_pixels,
+    measured_ratio,
+    nesting_offset,
+)
+from hsfuse.scenes.raster import RASTER_ERRORS
+from hsfuse.scenes.scene import Block, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+# Cubic convolution reaches two source pixels to either side; one more for the rounding of window edges.
+_CUBIC_REACH = 3
+
+# Below this many MSI pixels to a fine pixel the kernel keeps its width: the MSI is moved, not averaged.
+_WIDENING = 1.1
+
+# The warper insists on a CRS. With the same one on both sides it never looks at what it is.
+_ANY_CRS = CRS.from_epsg(3857)
+
+
+@dataclass(frozen=True)
+class PairBlock:
+    """What a window of a pair holds."""
+
+    hsi: NDArray[np.float32]
+    """Shape (C, h, w); 0 where not valid."""
+    hsi_valid: NDArray[np.bool_]
+    """Shape (h, w)."""
+    msi: NDArray[np.float32]
+    """Shape (c, ratio·h, ratio·w), on the HSI grid refined by the ratio; 0 where not valid."""
+    msi_valid: NDArray[np.bool_]
+    """Shape (ratio·h, ratio·w)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two scenes that can be fused; make one with `Pair.open`."""
+
+    hsi: Scene
+    """The hyperspectral scene."""
+    msi: Scene
+    """The multispectral scene."""
+    ratio: int
+    """Size of an HSI pixel in MSI pixels."""
+    hsi_bands: tuple[int, ...]
+    """0-based bands of the HSI in use."""
+    msi_bands: tuple[int, ...]
+    """0-based bands of the MSI in use."""
+    window: PixelWindow
+    """The area in use, in pixels of the HSI scene."""
+    msi_grid: Grid
+    """Where the MSI's pixels are taken to lie: its own grid, unless shifted or without a transform."""
+    msi_offset: tuple[int, int] | None
+    """Column and row of the MSI at which the fine grid begins; None where the MSI has to be resampled."""
+    warnings: tuple[str, ...]
+    """Sentences for the user about what was assumed or left out."""
+
+    @classmethod
+    def open(
+        cls,
+        hsi: Scene,
+        msi: Scene,
+        *,
+        hsi_bands: Sequence[int] | None = None,
+        msi_bands: Sequence[int] | None = None,
+        window: PixelWindow | None = None,
+        ratio: int | None = None,
+    ) -> Pair:
+        """Find out how two scenes lie to each other.
+
+        Args:
+            hsi: the hyperspectral scene.
+            msi: the multispectral scene.
+            hsi_bands: 0-based bands to use; None for all that are good.
+            msi_bands: likewise.
+            window: the part wanted, in pixels of the HSI; None for all that both scenes cover.
+            ratio: HSI to MSI pixel where it is not to be measured; the MSI is resampled to fit.
+
+        Raises:
+            PairError: no overlap, a CRS or transform on one side only, or no whole ratio.
+            RequestError: bands that do not exist.
+        """
+        warnings: list[str] = []
+        msi_grid = _placed_msi(hsi, msi, warnings)
+        if ratio is None:
+            ratio = integer_ratio(hsi.grid, msi_grid)
+        if not msi.grid.has_transform and not hsi.grid.has_transform:
+            msi_grid = replace(msi_grid, transform=hsi.grid.transform @ Affine.scale(1 / ratio))
+        area = _wanted_area(common_area(hsi.grid, msi_grid, ratio), window, warnings)
+        return cls(
+            hsi, msi, ratio,
+            _wanted_bands(hsi, "HSI", hsi_bands, warnings), _wanted_bands(msi, "MSI", msi_bands, warnings),
+            area, msi_grid, nesting_offset(hsi.grid.crop(area).refine(ratio), msi_grid), tuple(warnings),
+        )  # fmt: skip
+
+    @property
+    def resampled(self) -> bool:
+        """Whether the MSI is resampled, its pixels not coinciding with the fine grid."""
+        return self.msi_offset is None
+
+    @property
+    def grid(self) -> Grid:
+        """The HSI's grid over the area in use."""
+        return self.hsi.grid.crop(self.window)
+
+    @property
+    def fine_grid(self) -> Grid:
+        """The same area at the ratio's finer pixels: the grid of a fused image."""
+        return self.grid.refine(self.ratio)
+
+    def shifted(self, x: float, y: float) -> Pair:
+        """The pair with the MSI moved by `x` HSI pixels along the rows and `y` along the columns.
+
+        Raises:
+            PairError: nothing of the area in use is covered any more.
+        """
+        centre = np.array([self.hsi.grid.width / 2, self.hsi.grid.height / 2])
+        before, after = map_pixels(np.stack((centre, centre + np.array([x, y]))), self.hsi.grid, self.msi_grid)
+        moved = self.msi_grid.transform @ Affine.translation(*(after - before))
+        msi_grid = replace(self.msi_grid, transform=moved)
+        area = _wanted_area(common_area(self.hsi.grid, msi_grid, self.ratio), self.window, [])
+        offset = nesting_offset(self.hsi.grid.crop(area).refine(self.ratio), msi_grid)
+        return replace(self, msi_grid=msi_grid, msi_offset=offset, window=area)
+
+    def read(self, window: PixelWindow) -> PairBlock:
+        """Both images under a window.
+
+        Args:
+            window: HSI pixels counted from the upper left of the area in use.
+
+        Raises:
+            RequestError: the window reaches over the area in use.
+            WorkError: a file breaks off.
+        """
+        hsi = self.hsi.read(window.shifted(self.window.column, self.window.row), self.hsi_bands)
+        msi = self._read_msi(window.scaled(self.ratio))
+        return PairBlock(hsi.values, hsi.valid, msi.values, msi.valid)
+
+    def sample(self, max_pixels: int = 65536, patch: int = 64) -> list[PairBlock]:
+        """Contiguous patches spread evenly over the area, for statistics of the whole; always the same ones.
+
+        Args:
+            max_pixels: most HSI pixels in all; an area that has no more is returned whole, as one block.
+            patch: edge of a patch in HSI pixels.
+        """
+        width, height = self.window.width, self.window.height
+        if width * height <= max_pixels:
+            return [self.read(self.grid.window)]
+        patch = min(patch, width, height, math.isqrt(max_pixels))
+        number = max(1, max_pixels // patch**2)
+        columns = min(width // patch, max(1, round(math.sqrt(number * width / height))), number)
+        rows = max(1, number // columns)
+        return [self.read(window) for window in lattice(width, height, patch, columns, rows)]
+
+    def _read_msi(self, fine: PixelWindow) -> Block:
+        """The MSI under a window of the fine grid."""
+        if self.msi_offset is not None:
+            return self.msi.read(fine.shifted(*self.msi_offset), self.msi_bands)
+        target = self.fine_grid.crop(fine)
+        source = self._msi_under(target)
+        if source is None:
+            shape = (target.height, target.width)
+            return Block(np.zeros((len(self.msi_bands), *shape), np.float32), np.zeros(shape, dtype=bool))
+        block = self.msi.read(source, self.msi_bands)
+        return resample(block, self.msi_grid.crop(source), target)
+
+    def _msi_under(self, target: Grid) -> PixelWindow | None:
+        """The MSI's pixels that a cubic kernel at any of the target's pixels can reach."""
+        edge = np.linspace(0, 1, 17)
+        outline = np.array([[x, y] for x in edge for y in edge]) * (target.width, target.height)
+        under = map_pixels(outline, target, self.msi_grid)
+        reach = _CUBIC_REACH * max(1, math.ceil(max(measured_ratio(target, self.msi_grid))))
+        left, top = np.floor(under.min(axis=0)).astype(int) - reach
+        right, bottom = np.ceil(under.max(axis=0)).astype(int) + reach
+        if right <= left or bottom <= top:
+            return None
+        return PixelWindow(int(left), int(top), int(right - left), int(bottom - top)).intersection(self.msi.grid.window)
+
+
+def resample(block: Block, source: Grid, target: Grid) -> Block:
+    """A block on another grid, by cubic convolution over its valid pixels.
+
+    A pixel is valid where the source pixel under its centre is: invalid pixels neither bleed into their
+    neighbours nor grow. However the target is cut into windows, the result is the same (to float32 rounding
+    where the CRS differ).
+
+    Raises:
+        WorkError: GDAL's warper fails.
+    """
+    across, down = measured_ratio(target, source)
+    values = np.full((len(block.values), target.height, target.width), np.nan, np.float32)
+    try:
+        rasterio.warp.reproject(
+            np.where(block.valid, block.values, np.float32(np.nan)), values,
+            src_transform=source.transform, src_crs=source.crs or _ANY_CRS, src_nodata=np.nan,
+            dst_transform=target.transform, dst_crs=target.crs or _ANY_CRS, dst_nodata=np.nan,
+            resampling=Resampling.cubic,
+            # Left alone, GDAL interpolates coordinates across the window and works out the kernel's width
+            # from the windows at hand: both would differ from tile to tile.
+            tolerance=0,
+            XSCALE=1 / across if across > _WIDENING else 1.0,
+            YSCALE=1 / down if down > _WIDENING else 1.0,
+        )  # fmt: skip
+    except RASTER_ERRORS as error:
+        raise WorkError(f"The MSI cannot be resampled onto the HSI's grid ({error})") from error
+    valid: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=0)
+    values[:, ~valid] = 0
+    return Block(values, valid)
+
+
+def _placed_msi(hsi: Scene, msi: Scene, warnings: list[str]) -> Grid:
+    """The MSI's grid in the HSI's frame, also where files say nothing or half about where they lie.
+
+    Raises:
+        PairError: only one of the scenes says where it lies.
+    """
+    ours, theirs = hsi.grid, msi.grid
+    if ours.crs is not None and theirs.crs is not None:
+        return theirs
+    for one, other in ((hsi, msi), (msi, hsi)):
+        if one.grid.crs is None and other.grid.crs is not None:
+            raise PairError(
+                f"{one.path} has no CRS while {other.path} has {other.grid.crs.to_string()[:40]}: "
+                "give the first its CRS (rio edit-info --crs), or take the other's away"
+            )
+        if not one.grid.has_transform and other.grid.has_transform:
+            raise PairError(f"{one.path} has no geotransform while {other.path} has one: give both one or neither")
+    if ours.has_transform:
+        warnings.append("neither scene has a CRS: their coordinates were taken to be of the same one")
+        return theirs
+    warnings.append("neither scene has a CRS or a geotransform: both were taken to show the same extent")
+    return replace(theirs, transform=Affine.scale(ours.width / theirs.width, ours.height / theirs.height))
+
+
+def _wanted_area(common: PixelWindow, wanted: PixelWindow | None, warnings: list[str]) -> PixelWindow:
+    if wanted is None:
+        return common
+    area = wanted.intersection(common)
+    if area is None:
+        raise PairError(
+            f"The window {_text(wanted)} lies outside of what both scenes cover, {_text(common)} "
+            "(column, row, width, height in HSI pixels)"
+        )
+    if area != wanted:
+        warnings.append(f"the window {_text(wanted)} was cut to what both scenes cover, {_text(area)}")
+    return area
+
+
+def _text(window: PixelWindow) -> str:
+    return f"{window.column},{window.row},{window.width},{window.height}"
+
+
+def _wanted_bands(scene: Scene, kind: str, wanted: Sequence[int] | None, warnings: list[str]) -> tuple[int, ...]:
+    if wanted is not None:
+        bands = tuple(int(band) for band in wanted)
+        if not bands or min(bands) < 0 or max(bands) >= scene.count:
+            raise PairError(f"{scene.path}: bands were asked for that are not among its {scene.count}")
+        return bands
+    good = tuple(int(band) for band in np.flatnonzero(scene.bands.good))
+    if not good:
+        raise PairError(f"{scene.path}: all {scene.count} bands are flagged as bad: choose bands yourself")
+    left_out = [band + 1 for band in range(scene.count) if not scene.bands.good[band]]
+    if left_out:
+        warnings.append(
+            f"{len(left_out)} of {scene.count} {kind} bands are bad or empty and were left out: {_ranges(left_out)}"
+        )
+    return good
+
+
+def _ranges(numbers: list[int]) -> str:
+    """1-based bands as a user would list them: `1-4,8`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)

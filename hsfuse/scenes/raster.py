@@ -1,0 +1,219 @@
+"""A raster file as GDAL gives it: opening it, reading its own numbers, and telling which of them are data."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import threading
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rasterio
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import MaskFlags
+from rasterio.env import getenv, hasenv
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from hsfuse.errors import SceneError, WorkError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from hsfuse.scenes.grid import PixelWindow
+
+RASTER_ERRORS = (RasterioError, CPLE_BaseError)
+"""What rasterio raises; the second leaks through and is a plain `Exception`."""
+
+_ENVI_DATA_SUFFIXES = ("", ".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".bin")
+
+# rasterio hands GDAL_CACHEMAX to a function of GDAL that takes bytes, never the megabytes of the variable.
+_CACHE_BYTES = 256 * 2**20
+
+# Python keeps one list of warning filters for all threads.
+_filtering_warnings = threading.Lock()
+
+
+def gdal_environment() -> rasterio.Env:
+    """What GDAL works in: a block cache of 256 MB unless the user chose one, and warnings that go to logging.
+
+    Left alone the cache grows to 5 % of the machine's memory, and warnings go straight to stderr.
+    """
+    chosen = "GDAL_CACHEMAX" in os.environ or (hasenv() and "GDAL_CACHEMAX" in getenv())
+    return rasterio.Env() if chosen else rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES)
+
+
+def open_dataset(path: str | Path, mode: str = "r", **profile: Any) -> Any:
+    """As `rasterio.open`, without its warning about files that have no geotransform."""
+    with _filtering_warnings, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path, mode, **profile)
+
+
+class _Handle(threading.local):
+    """One thread's open dataset."""
+
+    dataset: Any = None
+    process: int = 0
+
+
+class Raster:
+    """The numbers in a raster file, with no scale or offset applied.
+
+    Any thread may read, and a copy may go to another process: GDAL's handles may be shared between neither,
+    so each opens its own.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Open nothing yet; `path` is whatever GDAL takes."""
+        self.path = path
+        self._handle = _Handle()
+
+    def __reduce__(self) -> tuple[type[Raster], tuple[str]]:
+        return Raster, (self.path,)
+
+    @property
+    def dataset(self) -> Any:
+        """This thread's `rasterio.DatasetReader`; raises one of `RASTER_ERRORS` if it cannot be opened."""
+        if self._handle.dataset is None or self._handle.process != os.getpid():
+            self._handle.dataset = open_dataset(self.path)
+            self._handle.process = os.getpid()
+        return self._handle.dataset
+
+    def read(
+        self,
+        window: PixelWindow,
+        bands: Sequence[int],
+        alpha_band: int | None = None,
+        shape: tuple[int, int] | None = None,
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Numbers of a window, shape (C, h, w), and whether a mask or alpha band hides a pixel, (h, w).
+
+        Args:
+            window: pixels of the raster.
+            bands: 0-based.
+            alpha_band: 0-based band that is a mask.
+            shape: height and width of a decimated reading, out of overviews where there are any.
+
+        Raises:
+            WorkError: the file breaks off or cannot be decoded.
+        """
+        indexes = [int(band) + 1 for band in bands]
+        flat = {"window": window.to_rasterio(), "out_shape": shape or (window.height, window.width)}
+        try:
+            with gdal_environment():
+                numbers = self._read_numbers(indexes, window, shape)
+                hidden = np.zeros(numbers.shape[1:], dtype=bool)
+                if alpha_band is not None:
+                    hidden |= self.dataset.read(alpha_band + 1, **flat) == 0
+                for index in _mask_indexes(self.dataset, indexes):
+                    hidden |= self.dataset.read_masks(index, **flat) == 0
+        except RASTER_ERRORS as error:
+            raise WorkError(unreadable(self.path, error)) from error
+        return numbers, hidden
+
+    def _read_numbers(self, indexes: list[int], window: PixelWindow, shape: tuple[int, int] | None) -> NDArray[Any]:
+        shape = shape or (window.height, window.width)
+        types = np.array([self.dataset.dtypes[index - 1] for index in indexes])
+        numbers = np.empty((len(indexes), *shape), self.dtype)
+        # rasterio reads bands of one type at a time; a virtual raster may mix them.
+        for of_type in (np.flatnonzero(types == name) for name in np.unique(types)):
+            alike = [indexes[place] for place in of_type]
+            if len(alike) == len(indexes):
+                self.dataset.read(alike, window=window.to_rasterio(), out=numbers)
+            else:
+                part = (len(alike), *shape)
+                numbers[of_type] = self.dataset.read(alike, window=window.to_rasterio(), out_shape=part)
+        return numbers
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type that holds the numbers of every band."""
+        return np.dtype(np.result_type(*self.dataset.dtypes))
+
+    def has_data(self, numbers: NDArray[Any], bands: Sequence[int]) -> NDArray[np.bool_]:
+        """Where the numbers of 0-based bands, (C, …), are neither nodata nor NaN nor infinite, (C, …)."""
+        present: NDArray[np.bool_] = np.isfinite(numbers)
+        values = self.dataset.nodatavals
+        native = [_native(values[band], numbers.dtype) for band in bands]
+        if any(value is not None for value in native):
+            a_band = (-1, *(1,) * (numbers.ndim - 1))
+            known = np.array([value is not None for value in native]).reshape(a_band)
+            fill = np.array([value or 0 for value in native], dtype=numbers.dtype).reshape(a_band)
+            present &= (numbers != fill) | ~known
+        return present
+
+
+def _mask_indexes(dataset: Any, indexes: Sequence[int]) -> list[int]:
+    """1-based bands whose masks have to be read, nodata being compared by `Raster.has_data`.
+
+    A mask of the whole dataset is the same for all bands, so one is enough. A mask that GDAL derives from an
+    alpha band is left alone: the fourth band of many a red-green-blue-infrared file is marked as alpha.
+    """
+    flags = dataset.mask_flag_enums
+    of_dataset = [
+        index
+        for index, flag in enumerate(flags, start=1)
+        if MaskFlags.per_dataset in flag and MaskFlags.alpha not in flag
+    ]
+    return of_dataset[:1] or [index for index in indexes if not flags[index - 1]]
+
+
+def _native(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
+    """Nodata as the type holds it; None where it cannot (−9999 in uint16), for then no number equals it."""
+    if nodata is None or math.isnan(nodata):
+        return None
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return float(dtype.type(nodata))
+    limits = np.iinfo(dtype)
+    return int(nodata) if nodata == np.floor(nodata) and limits.min <= nodata <= limits.max else None
+
+
+def data_file(path: str) -> str:
+    """The file to open for what a user named: for an ENVI header, the data beside it.
+
+    Raises:
+        SceneError: a plain path at which there is nothing.
+    """
+    # Of one letter it would be a drive of Windows; longer ones are URLs or GDAL's `NETCDF:file:variable`.
+    if path.startswith("/vsi") or re.match(r"\w[\w+]+:", path):
+        return path
+    file = Path(path)
+    if not file.exists():
+        raise SceneError(f"{path}: there is no such file: check the name")
+    if file.suffix.lower() != ".hdr":
+        return path
+    suffixes = (*_ENVI_DATA_SUFFIXES, *(suffix.upper() for suffix in _ENVI_DATA_SUFFIXES[1:]))
+    candidates = (file.with_name(file.stem + suffix) for suffix in suffixes)
+    found = next((str(candidate) for candidate in candidates if candidate.is_file()), None)
+    if found is None:
+        raise SceneError(f"{path}: there is no data file beside this ENVI header: name the data file instead")
+    return found
+
+
+def require_whole(dataset: Any) -> None:
+    """Refuse an ENVI file that is shorter than its header says, since GDAL reads zeros past its end.
+
+    Raises:
+        SceneError: with both sizes.
+    """
+    header, file = dataset.tags(ns="ENVI"), Path(dataset.name)
+    if dataset.driver != "ENVI" or header.get("file_compression", "0").strip() != "0" or not file.is_file():
+        return
+    numbers = dataset.width * dataset.height * sum(np.dtype(name).itemsize for name in dataset.dtypes)
+    needed, size = int(header.get("header_offset", 0)) + numbers, file.stat().st_size
+    if size < needed:
+        raise SceneError(
+            f"{dataset.name}: cut off, {size} bytes where its header asks for {needed}: fetch the file again"
+        )
+
+
+def unreadable(path: str, error: BaseException) -> str:
+    """The sentence for a raster that GDAL cannot open or read."""
+    reason = " ".join(str(error.__cause__ or error).split()).removeprefix(f"{path}: ")
+    return f"{path}: cannot be read as a raster ({reason}): the file is damaged, cut off or not an image"

@@ -1,0 +1,91 @@
+"""Small real rasters, made on the fly."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+UTM33 = "EPSG:32633"
+ORIGIN = (500_000.0, 5_000_000.0)
+
+
+class WriteRaster(Protocol):
+    """The `write_raster` fixture."""
+
+    def __call__(
+        self,
+        name: str,
+        numbers: NDArray[Any],
+        *,
+        pixel: float = 30.0,
+        origin: tuple[float, float] = ORIGIN,
+        **options: Any,
+    ) -> Path: ...
+
+
+@pytest.fixture
+def write_raster(tmp_path: Path) -> WriteRaster:
+    """Writes numbers (C, H, W) to `tmp_path / name`; GeoTIFF, north up in UTM 33N unless told otherwise.
+
+    Further options: `transform`, `crs` (None for none), `nodata`, `scale`, `offset`, `wavelengths` (nm, as
+    band tags), `tags`, `band_tags` (one dict a band), `descriptions`, `mask` (H, W), and rasterio's own.
+    """
+
+    def write(
+        name: str,
+        numbers: NDArray[Any],
+        *,
+        pixel: float = 30.0,
+        origin: tuple[float, float] = ORIGIN,
+        transform: Affine | None = None,
+        crs: str | None = UTM33,
+        nodata: float | None = None,
+        scale: float = 1.0,
+        offset: float = 0.0,
+        wavelengths: list[float] | None = None,
+        tags: Mapping[str, str] | None = None,
+        band_tags: list[dict[str, str]] | None = None,
+        descriptions: list[str] | None = None,
+        mask: NDArray[np.bool_] | None = None,
+        driver: str = "GTiff",
+        **profile: Any,
+    ) -> Path:
+        count, height, width = numbers.shape
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        placed = transform or Affine(pixel, 0, origin[0], 0, -pixel, origin[1])
+        with warnings.catch_warnings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(
+                path, "w", driver=driver, width=width, height=height, count=count, dtype=numbers.dtype,
+                crs=crs, transform=placed, nodata=nodata, **profile,
+            ) as dataset:  # fmt: skip
+                if scale != 1 or offset != 0:
+                    dataset.scales, dataset.offsets = (scale,) * count, (offset,) * count
+                dataset.update_tags(**(tags or {}))
+                for index in range(count):
+                    if wavelengths is not None:
+                        nm = f"{wavelengths[index]:g}"
+                        dataset.update_tags(index + 1, wavelength=nm, wavelength_units="Nanometers")
+                    if band_tags is not None:
+                        dataset.update_tags(index + 1, **band_tags[index])
+                    if descriptions is not None:
+                        dataset.set_band_description(index + 1, descriptions[index])
+                dataset.write(numbers)
+                if mask is not None:
+                    dataset.write_mask(mask)
+        return path
+
+    return write

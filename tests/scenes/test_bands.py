@@ -1,0 +1,264 @@
+"""Band lists, selections, and every way in which wavelengths were met in real files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hsfuse.errors import RequestError, SceneError
+from hsfuse.scenes import Bands, Scene, parse_band_list
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import WriteRaster
+
+NM = [450.5, 660.25, 2200.0]
+CUBE = np.arange(3 * 4 * 5, dtype=np.int16).reshape(3, 4, 5) + 1
+
+
+def tagged(key: str, values: list[str], **more: str) -> list[dict[str, str]]:
+    return [{key: value, **more} for value in values]
+
+
+# --- band lists ---
+
+
+def test_band_list() -> None:
+    assert parse_band_list("1-4,8", 10) == (0, 1, 2, 3, 7)
+    assert parse_band_list(" 3 , 1 - 2 ", 3) == (2, 0, 1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(1, 40), min_size=1, unique=True))
+def test_band_list_keeps_the_order_given(bands: list[int]) -> None:
+    assert parse_band_list(",".join(map(str, bands)), 40) == tuple(band - 1 for band in bands)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "not a list"), ("a", "not a list"), ("1,,2", "not a list"), ("1.5", "not a list"),
+        ("-3", "not a list"),
+        ("0", "bands 1 to 5"), ("4-6", "bands 1 to 5"), ("4-2", "write 2-4"), ("1-3,2", "twice"),
+    ],
+)  # fmt: skip
+def test_bad_band_lists(text: str, sentence: str) -> None:
+    with pytest.raises(RequestError, match=sentence):
+        parse_band_list(text, 5)
+
+
+def test_a_selection_has_wavelengths_only_if_all_its_bands_do() -> None:
+    bands = Bands(np.array([400.0, np.nan, 600.0]), None, np.array([True, False, True]), ("a", "b", "c"))
+    chosen = bands.select([2, 0])
+    assert chosen.names == ("c", "a")
+    assert chosen.wavelength_nm is not None
+    assert chosen.wavelength_nm.tolist() == [600, 400]
+    assert bands.select([0, 1]).wavelength_nm is None
+
+
+def test_tables_must_have_a_value_a_band() -> None:
+    with pytest.raises(SceneError, match="2 bands"):
+        Bands(np.array([400.0]), None, np.ones(2, dtype=bool), ("a", "b"))
+
+
+# --- wavelengths in GeoTIFFs ---
+
+
+@pytest.mark.parametrize(
+    "band_tags",
+    [
+        tagged("wavelength", ["450.5", "660.25", "2200"], wavelength_units="Nanometers"),
+        tagged("Wavelength", ["450.5", "660.25", "2200"], Wavelength_Units="nm"),
+        tagged("WAVELENGTH", ["0.4505", "0.66025", "2.2"], WAVELENGTH_UNITS="Micrometers"),
+        tagged("wavelength", ["0.4505", "0.66025", "2.2"], wavelength_units="µm"),
+        tagged("wavelength", ["0.4505", "0.66025", "2.2"], wavelength_units="um"),
+        tagged("wavelength", ["0.4505", "0.66025", "2.2"], wavelength_units="Unknown"),
+        tagged("wavelength", ["450.5", "660.25", "2200"], wavelength_units="Unknown"),
+        tagged("wavelength", ["0.4505", "0.66025", "2.2"]),
+        tagged("wavelength", ["450.5", "660.25", "2200"]),
+        tagged("wavelengths", ["450.5", "660.25", "2200"]),
+        tagged("center wavelength", ["450.5 nm", "660.25 nm", "2200 nm"]),
+        # A list of units cut into letters by a program: `m` is then no metre.
+        tagged("wavelength", ["450.5", "660.25", "2200"], **{"wavelength units": "m"}),
+    ],
+)
+def test_band_tags(write_raster: WriteRaster, band_tags: list[dict[str, str]]) -> None:
+    bands = Scene.open(write_raster("a.tif", CUBE, band_tags=band_tags)).bands
+    assert bands.wavelength_nm == pytest.approx(NM)
+    assert bands.good.all()
+
+
+def test_enmap_box_tags_with_widths_and_bad_bands(write_raster: WriteRaster) -> None:
+    band_tags = [
+        {"wavelength": str(nm), "wavelength_units": "Nanometers", "fwhm": fwhm, "bbl": bbl}
+        for nm, fwhm, bbl in zip(NM, ("7", "8.5", "9"), "101", strict=True)
+    ]
+    bands = Scene.open(write_raster("a.tif", CUBE, band_tags=band_tags)).bands
+    assert bands.fwhm_nm == pytest.approx([7, 8.5, 9])
+    assert bands.good.tolist() == [True, False, True]
+
+
+def test_widths_without_a_unit_take_the_wavelengths(write_raster: WriteRaster) -> None:
+    """A width of 12 is 12 nm beside 450.5 nm: the rule for values below 20 is for wavelengths."""
+    in_nm = [{"wavelength": str(nm), "fwhm": "12"} for nm in NM]
+    in_um = [{"wavelength": str(nm / 1000), "fwhm": "0.012"} for nm in NM]
+    for name, band_tags in (("nm.tif", in_nm), ("um.tif", in_um)):
+        bands = Scene.open(write_raster(name, CUBE, band_tags=band_tags)).bands
+        assert bands.fwhm_nm == pytest.approx([12, 12, 12])
+
+
+def update(path: Path, band: int, domain: str | None, **tags: str) -> None:
+    with rasterio.open(path, "r+") as dataset:
+        if band:
+            dataset.update_tags(band, ns=domain, **tags)
+        else:
+            dataset.update_tags(ns=domain, **tags)
+
+
+def test_band_tags_in_another_domain(write_raster: WriteRaster) -> None:
+    path = write_raster("a.tif", CUBE)
+    for band, nm in enumerate(NM, start=1):
+        update(path, band, "ENVI", **{"wavelength": str(nm), "wavelength units": "nm", "bbl": "1"})
+    assert Scene.open(path).bands.wavelength_nm == pytest.approx(NM)
+
+
+def test_imagery_domain(write_raster: WriteRaster) -> None:
+    path = write_raster("a.tif", CUBE)
+    for band, nm in enumerate(NM, start=1):
+        update(path, band, "IMAGERY", CENTRAL_WAVELENGTH_UM=str(nm / 1000), FWHM_UM="0.0085")
+    bands = Scene.open(path).bands
+    assert bands.wavelength_nm == pytest.approx(NM)
+    assert bands.fwhm_nm == pytest.approx([8.5] * 3)
+
+
+def test_tags_go_before_the_rounded_imagery_domain(write_raster: WriteRaster) -> None:
+    path = write_raster("a.tif", CUBE, wavelengths=NM)
+    for band, nm in enumerate(NM, start=1):
+        update(path, band, "IMAGERY", CENTRAL_WAVELENGTH_UM=f"{nm / 1000:.3f}", FWHM_UM="0.010")
+    bands = Scene.open(path).bands
+    assert bands.wavelength_nm == pytest.approx(NM)
+    assert bands.fwhm_nm == pytest.approx([10.0] * 3)
+
+
+@pytest.mark.parametrize("domain", ["ENVI", "SENSOR", None])
+def test_lists_of_the_dataset(write_raster: WriteRaster, domain: str | None) -> None:
+    path = write_raster("a.tif", CUBE)
+    lists = {"wavelength": "{450.5, 660.25, 2200}", "fwhm": "{7, 8, 9}", "bbl": "{1, 0, 1}"}
+    update(path, 0, domain, **lists, wavelength_units="Nanometers")
+    bands = Scene.open(path).bands
+    assert bands.wavelength_nm == pytest.approx(NM)
+    assert bands.fwhm_nm == pytest.approx([7, 8, 9])
+    assert bands.good.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "Band 1 ({} nm)",
+        "band 1 ({} Nanometers)",
+        "B8A, central wavelength {} nm",
+        "reflectance at {}nm",
+        "B4 ({})",
+    ],
+)
+def test_descriptions(write_raster: WriteRaster, form: str) -> None:
+    bands = Scene.open(write_raster("a.tif", CUBE, descriptions=[form.format(nm) for nm in NM])).bands
+    assert bands.wavelength_nm == pytest.approx(NM)
+    assert bands.names[0] == form.format(450.5)
+
+
+def test_plain_files_have_none(write_raster: WriteRaster) -> None:
+    bands = Scene.open(write_raster("a.tif", CUBE, descriptions=["Band 1", "Band 2", "B8A"])).bands
+    assert bands.wavelength_nm is None
+    assert bands.fwhm_nm is None
+    assert bands.good.all()
+
+
+def test_overlapping_spectrometers_step_back(write_raster: WriteRaster) -> None:
+    """EnMAP's bands are not sorted where its two spectrometers meet; their order is the file's."""
+    bands = Scene.open(write_raster("a.tif", CUBE, wavelengths=[985.5, 993.0, 902.2])).bands
+    assert bands.wavelength_nm == pytest.approx([985.5, 993.0, 902.2])
+
+
+def test_a_band_without_wavelength_among_others_is_not_good(write_raster: WriteRaster) -> None:
+    """PRISMA's unused bands have a wavelength of 0."""
+    bands = Scene.open(write_raster("a.tif", CUBE, wavelengths=[450.5, 0, 2200.0])).bands
+    assert bands.wavelength_nm == pytest.approx([450.5, np.nan, 2200], nan_ok=True)
+    assert bands.good.tolist() == [True, False, True]
+
+
+# --- wavelengths beside the file ---
+
+HEADER = """ENVI
+wavelength units = {unit}
+wavelength = {{ {wavelength} }}
+fwhm = {{
+ {fwhm} }}
+bbl = {{1, 1, 0}}
+"""
+
+
+def test_envi_file_opened_by_data_or_header(write_raster: WriteRaster) -> None:
+    path = write_raster("a.bsq", CUBE, driver="ENVI")
+    header = path.with_suffix(".hdr")
+    fields = HEADER.removeprefix("ENVI\n").format(
+        unit="Micrometers", wavelength="0.4505, 0.66025, 2.2", fwhm="0.007, 0.008, 0.009"
+    )
+    header.write_text(header.read_text() + fields)
+    for name in (path, header):
+        bands = Scene.open(name).bands
+        assert bands.wavelength_nm == pytest.approx(NM)
+        assert bands.fwhm_nm == pytest.approx([7, 8, 9])
+        assert bands.good.tolist() == [True, True, False]
+
+
+def test_envi_header_beside_a_geotiff(write_raster: WriteRaster) -> None:
+    path = write_raster("a.tif", CUBE)
+    header = HEADER.format(unit="Nanometers", wavelength="450.5, 660.25, 2200", fwhm="7, 8, 9")
+    path.with_suffix(".hdr").write_text(header)
+    bands = Scene.open(path).bands
+    assert bands.wavelength_nm == pytest.approx(NM)
+    assert bands.fwhm_nm == pytest.approx([7, 8, 9])
+
+
+def test_enmap_metadata(write_raster: WriteRaster) -> None:
+    path = write_raster("ENMAP01-____L2A-DT0001-SPECTRAL_IMAGE_COG.TIF", CUBE)
+    entries = "".join(
+        f'<bandID number="{band}"><wavelengthCenterOfBand>{nm}</wavelengthCenterOfBand>'
+        f"<FWHMOfBand>{band + 6.5}</FWHMOfBand><GainOfBand>0.0001</GainOfBand></bandID>"
+        for band, nm in enumerate(NM, start=1)
+    )
+    xml = f"<level_X><specific><bandCharacterisation>{entries}</bandCharacterisation></specific></level_X>"
+    path.with_name("ENMAP01-____L2A-DT0001-METADATA.XML").write_text(xml)
+    bands = Scene.open(path).bands
+    assert bands.wavelength_nm == pytest.approx(NM)
+    assert bands.fwhm_nm == pytest.approx([7.5, 8.5, 9.5])
+
+
+def test_prismaread_table(write_raster: WriteRaster) -> None:
+    path = write_raster("a.tif", CUBE, descriptions=["b1", "b2", "b3"])
+    rows = "".join(f"{band} {nm} {9}\n" for band, nm in enumerate(NM, start=1))
+    path.with_suffix(".wvl").write_text('"band" "wl" "fwhm"\n' + rows)
+    bands = Scene.open(path).bands
+    assert bands.wavelength_nm == pytest.approx(NM)
+    assert bands.fwhm_nm == pytest.approx([9, 9, 9])
+
+
+def test_a_table_of_the_user_goes_before_the_metadata(write_raster: WriteRaster, tmp_path: Path) -> None:
+    path = write_raster("a.tif", CUBE, wavelengths=[1.0, 2.0, 3.0])
+    (tmp_path / "table.csv").write_text("0.4505,0.007\n0.66025,0.008\n2.2,0.009\n")
+    bands = Scene.open(path, wavelengths=tmp_path / "table.csv").bands
+    assert bands.wavelength_nm == pytest.approx(NM)
+    assert bands.fwhm_nm == pytest.approx([7, 8, 9])
+
+
+def test_a_table_of_another_length_is_refused(write_raster: WriteRaster, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("450\n660\n")
+    with pytest.raises(SceneError, match=r"table\.csv: the table holds 2 wavelengths for 3 bands"):
+        Scene.open(write_raster("a.tif", CUBE), wavelengths=tmp_path / "table.csv")
