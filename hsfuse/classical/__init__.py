@@ -1,0 +1,9 @@
+"""The classical methods, with one face: `fit` on parts of a scene, then call on tiles."""
+
+from hsfuse.classical.cnmf import CNMF
+from hsfuse.classical.gsa import GSA
+from hsfuse.classical.hysure import HySure
+from hsfuse.classical.mtf_glp import MTFGLP
+from hsfuse.classical.subspace import SubspaceLinear
+
+__all__ = ["CNMF", "GSA", "MTFGLP", "HySure", "SubspaceLinear"]

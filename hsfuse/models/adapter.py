@@ -1,0 +1,404 @@
+"""The spectral subspace: one set of weights, or one classical rule, for every pair of sensors.
+
+A scene's bands are expressed in K coefficients, and so are the MSI's, through a linear prediction fitted at low
+resolution; neither the number of HSI bands nor of MSI bands is left. The linear prediction plus what it missed at
+low resolution is the linear estimate, which networks correct.
+
+Everything is noise-aware, because the upsampled noise of the HSI is the largest error that a careless subspace
+method makes (four decibels of mean PSNR at 30 dB in the HSI, on six scenes):
+
+- every band is divided by its noise, so that the leading directions are those of the signal (maximum noise
+  fraction, Green et al. 1988); noise per band by regressing each band on the others (Bioucas-Dias and Nascimento
+  2008, HySime);
+- what the subspace leaves out is added back after James-Stein shrinkage per pixel: noise goes, a rare spectrum,
+  whose energy stands out from the noise, stays;
+- the prediction carries the MSI's own noise at full resolution in its ridge, and its low-resolution error is
+  Wiener-weighted before it is upsampled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from hsfuse.errors import SceneError
+from hsfuse.imaging import BlurDecimate, upsample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from hsfuse.imaging import ImagingModel
+
+_NEIGHBOURS = 8
+
+RANGE_FLOOR = 0.003
+"""Least scale of a band, as a part of its 99th percentile: keeps a noise-free band from ruling the subspace."""
+
+
+class Patch(Protocol):
+    """A contiguous part of a pair on which statistics are fitted."""
+
+    @property
+    def hsi(self) -> Tensor:
+        """Y, float32 (C, h, w)."""
+
+    @property
+    def hsi_valid(self) -> Tensor:
+        """Bool (h, w)."""
+
+    @property
+    def msi(self) -> Tensor:
+        """P, float32 (c, r·h, r·w)."""
+
+    @property
+    def msi_valid(self) -> Tensor:
+        """Bool (r·h, r·w)."""
+
+
+@dataclass(frozen=True)
+class TensorPatch:
+    """A `Patch` of plain tensors."""
+
+    hsi: Tensor
+    """Y, float32 (C, h, w)."""
+
+    hsi_valid: Tensor
+    """Bool (h, w)."""
+
+    msi: Tensor
+    """P, float32 (c, r·h, r·w)."""
+
+    msi_valid: Tensor
+    """Bool (r·h, r·w)."""
+
+    @classmethod
+    def all_valid(cls, hsi: Tensor, msi: Tensor) -> TensorPatch:
+        """A patch without holes."""
+        return cls(
+            hsi,
+            torch.ones(hsi.shape[-2:], dtype=torch.bool),
+            msi,
+            torch.ones(msi.shape[-2:], dtype=torch.bool),
+        )
+
+
+@dataclass(frozen=True)
+class SpectralSubspace:
+    """D, μ and the bands' scales of one scene: X = scale · (D A + μ) + what the subspace leaves out."""
+
+    scale: Tensor
+    """Divisor of every band, float32 (C,), in the image's units."""
+
+    mean: Tensor
+    """μ of the scaled bands, float32 (C,)."""
+
+    basis: Tensor
+    """D, float32 (C, K), orthonormal columns, each with a positive sum."""
+
+    spread: Tensor
+    """Standard deviation of each coefficient over the scene, float32 (K,)."""
+
+    noise: Tensor
+    """Standard deviation of the noise in each coefficient of Y, float32 (K,)."""
+
+    left_out_noise: float
+    """Expected energy per pixel of the noise outside the subspace, in scaled bands."""
+
+    @classmethod
+    def fit(cls, spectra: Tensor, size: int) -> SpectralSubspace:
+        """Fit on spectra of shape (n, C).
+
+        Raises:
+            SceneError: Fewer than eight spectra, or all are alike.
+        """
+        count, bands = spectra.shape
+        if count < 8:
+            raise SceneError(f"the HSI has {count} valid pixels in common with the MSI, fusing needs at least 8")
+        pixels = spectra.double()
+        noise = band_noise(pixels)
+        reach = torch.quantile(_at_most(pixels, 20000).abs(), 0.99, dim=0)
+        floor = torch.where(reach > 0, RANGE_FLOOR * reach, torch.ones_like(reach))
+        scale = torch.sqrt(floor**2 + noise**2)
+        mean = (pixels / scale).mean(dim=0)
+        centred = pixels / scale - mean
+        variances, directions = torch.linalg.eigh(centred.T @ centred / count)
+        size = min(size, bands)
+        variances, basis = variances.flip(0)[:size], directions.flip(1)[:, :size]
+        if variances[0] <= 1e-10 * float((mean**2).sum()):
+            raise SceneError("the HSI is constant over the common area: there is nothing to fuse")
+        signs = torch.sign(basis.sum(dim=0))
+        basis = basis * torch.where(signs == 0, torch.ones_like(signs), signs)
+        scaled_noise = (noise / scale) ** 2
+        coefficient_noise = (scaled_noise[:, None] * basis**2).sum(dim=0)
+        return cls(
+            scale.float(),
+            mean.float(),
+            basis.float(),
+            variances.clamp_min(0).sqrt().float(),
+            coefficient_noise.sqrt().float(),
+            float(scaled_noise.sum() - coefficient_noise.sum()),
+        )
+
+    @property
+    def size(self) -> int:
+        """K."""
+        return self.basis.shape[1]
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Coefficients (K, h, w) of an image (C, h, w)."""
+        offset = self.basis.T @ self.mean
+        return torch.einsum("ck,chw->khw", self.basis / self.scale[:, None], image) - offset[:, None, None]
+
+    def decode(self, coefficients: Tensor, left_out: Tensor | None = None) -> Tensor:
+        """The image (C, h, w) of coefficients (K, h, w), with what `left_out` returned, if given."""
+        bands = torch.einsum("ck,khw->chw", self.basis * self.scale[:, None], coefficients)
+        bands += (self.scale * self.mean)[:, None, None]
+        return bands if left_out is None else bands.add_(left_out)
+
+    def left_out(self, image: Tensor, coefficients: Tensor) -> Tensor:
+        """What the subspace leaves out of `image` (C, h, w), in the image's units, noise shrunk away.
+
+        James-Stein per pixel, positive part: (1 − expected noise energy / energy)₊.
+        """
+        rest = image - self.decode(coefficients)
+        energy = ((rest / self.scale[:, None, None]) ** 2).sum(dim=0)
+        keep = (1 - self.left_out_noise / energy.clamp_min(1e-30)).clamp_min(0)
+        return rest * keep
+
+
+@dataclass(frozen=True)
+class LinearPrediction:
+    """Coefficients out of the MSI: A ≈ W (P − p̄), fitted at low resolution on (P B, A)."""
+
+    weights: Tensor
+    """W, float32 (K, c)."""
+
+    msi_mean: Tensor
+    """p̄, float32 (c,)."""
+
+    residual: Tensor
+    """Standard deviation of A − W (P − p̄) at low resolution, float32 (K,)."""
+
+    keep: Tensor
+    """Wiener weight of that residual: the part of its variance that is not the HSI's noise, float32 (K,)."""
+
+    msi_noise: Tensor
+    """Standard deviation that the MSI's noise and misfit leave in each predicted coefficient, float32 (K,)."""
+
+    mixing: Tensor
+    """W R̂: what the prediction makes of coefficients seen through the MSI, float32 (K, K)."""
+
+    mixing_offset: Tensor
+    """Its constant part, float32 (K,)."""
+
+    def predict(self, msi: Tensor) -> Tensor:
+        """Coefficients (K, H, W) of an MSI (c, H, W)."""
+        offset = self.weights @ self.msi_mean
+        return torch.einsum("kc,chw->khw", self.weights, msi) - offset[:, None, None]
+
+
+@dataclass(frozen=True)
+class SubspaceInputs:
+    """What a network, or the linear rule, is given of one tile. A leading batch axis may stand before each shape."""
+
+    linear: Tensor
+    """The linear estimate of A, (K, H, W)."""
+
+    msi: Tensor
+    """The coefficients predicted from the MSI, (K, H, W)."""
+
+    hsi: Tensor
+    """The coefficients of the HSI, (K, h, w)."""
+
+    def batched(self) -> SubspaceInputs:
+        """The same with a batch axis of one."""
+        return SubspaceInputs(self.linear[None], self.msi[None], self.hsi[None])
+
+
+@dataclass(frozen=True)
+class SceneCondition:
+    """What a subspace network is told of the scene, batched: R and B as they act on coefficients, and spreads."""
+
+    mixing: Tensor
+    """Coefficients as the MSI and the linear prediction show them, (B, K, K)."""
+    mixing_offset: Tensor
+    """Its constant part, (B, K)."""
+    residual: Tensor
+    """Spread of the linear prediction's residual, the unit of every correction, (B, K)."""
+    spread: Tensor
+    """Spread of the coefficients, (B, K)."""
+    hsi_noise: Tensor
+    """Noise of the HSI in each coefficient, (B, K)."""
+    msi_noise: Tensor
+    """Noise of the MSI in each predicted coefficient, (B, K)."""
+    blur: BlurDecimate
+    """B, one for the batch or one an image."""
+
+    def scalars(self) -> Tensor:
+        """Numbers of order one that tell how far the linear prediction can be trusted, (B, K, 4)."""
+        ratio = torch.full_like(self.residual, 2.0 / self.blur.ratio)
+        return torch.stack(
+            [
+                torch.log10((self.residual / self.spread.clamp_min(1e-12)).clamp(1e-3, 10)),
+                (self.hsi_noise / self.residual).clamp(0, 2),
+                (self.msi_noise / self.residual).clamp(0, 2),
+                ratio,
+            ],
+            dim=-1,
+        )
+
+
+class SceneAdapter:
+    """The subspace and the linear prediction of one scene, fitted once and handed to every tile."""
+
+    def __init__(self, subspace: SpectralSubspace, prediction: LinearPrediction, blur: BlurDecimate) -> None:
+        """Put the parts together; `fit` makes them out of a scene."""
+        self.subspace = subspace
+        self.prediction = prediction
+        self.blur = blur
+
+    @classmethod
+    def fit(cls, patches: Sequence[Patch], imaging: ImagingModel, size: int = 10) -> SceneAdapter:
+        """Fit on parts of a scene.
+
+        Args:
+            patches: Contiguous parts of the pair, holes filled; their masks say what may enter a statistic.
+            imaging: R and B of the pair.
+            size: K, the number of coefficients.
+
+        Raises:
+            SceneError: Too few valid pixels, or a constant scene.
+        """
+        blur = imaging.blur
+        spectra, degraded = zip(*(low_resolution(patch, blur) for patch in patches), strict=True)
+        hsi, msi = torch.cat(spectra), torch.cat(degraded)
+        subspace = SpectralSubspace.fit(hsi, size)
+        averaging = blur.noise_gain
+        return cls(subspace, _fit_prediction(subspace, hsi, msi, imaging, averaging), blur)
+
+    @property
+    def size(self) -> int:
+        """K."""
+        return self.subspace.size
+
+    def condition(self) -> SceneCondition:
+        """What a network is told of the scene, as a batch of one."""
+        prediction, subspace = self.prediction, self.subspace
+        return SceneCondition(
+            prediction.mixing[None],
+            prediction.mixing_offset[None],
+            prediction.residual[None],
+            subspace.spread[None],
+            subspace.noise[None],
+            prediction.msi_noise[None],
+            self.blur,
+        )
+
+    def inputs(self, hsi: Tensor, msi: Tensor) -> SubspaceInputs:
+        """Bring a tile, Y (C, h, w) and P (c, r·h, r·w), into the subspace."""
+        coefficients, predicted = self.subspace.encode(hsi), self.prediction.predict(msi)
+        missed = (coefficients - self.blur(predicted)) * self.prediction.keep[:, None, None]
+        return SubspaceInputs(predicted + upsample(missed, self.blur.ratio), predicted, coefficients)
+
+    def decode(self, coefficients: Tensor, inputs: SubspaceInputs, hsi: Tensor) -> Tensor:
+        """The fused image (C, H, W) of coefficients (K, H, W), with what the subspace leaves out of `hsi`."""
+        left_out = self.subspace.left_out(hsi, inputs.hsi)
+        return self.subspace.decode(coefficients, upsample(left_out, self.blur.ratio, "bilinear"))
+
+
+def band_noise(pixels: Tensor) -> Tensor:
+    """Standard deviation of the noise in each band of pixels (n, C), float64.
+
+    Each band is regressed on the others (HySime), or on its eight neighbours where there are too few pixels for
+    that. The spread of what is left is taken robustly, so that a rare spectrum does not count as noise.
+    """
+    count, bands = pixels.shape
+    centred = pixels - pixels.mean(dim=0)
+    gram = centred.T @ centred / count
+    diagonal = torch.diag(gram)
+    gram = gram + torch.diag(1e-9 * diagonal + 1e-12 * diagonal.mean() + 1e-300)
+    if count > 1.5 * bands:
+        precision = torch.linalg.inv(gram)
+        predictors, unmix = bands, precision / torch.diag(precision)
+    else:
+        predictors = min(_NEIGHBOURS, bands - 1, count // 4)
+        unmix = _from_neighbours(gram, predictors)
+    rest = _at_most(centred, 20000) @ unmix
+    robust = 1.4826 * rest.abs().median(dim=0).values
+    spread = torch.maximum(robust, 0.1 * rest.pow(2).mean(dim=0).sqrt())
+    return spread * (count / max(count - predictors, 1)) ** 0.5
+
+
+def _from_neighbours(gram: Tensor, predictors: int) -> Tensor:
+    """What takes from every band its regression on the nearest `predictors` others, (C, C) by columns."""
+    bands = len(gram)
+    index = torch.arange(bands)
+    distance = (index[:, None] - index[None, :]).abs().double() + torch.eye(bands) * 2 * bands
+    nearest = distance.argsort(dim=1, stable=True)[:, :predictors]  # (C, m)
+    own = gram[nearest[:, :, None], nearest[:, None, :]]  # (C, m, m)
+    weights = torch.linalg.solve(own, gram[nearest, index[:, None]])  # (C, m)
+    unmix = torch.eye(bands, dtype=gram.dtype)
+    unmix[nearest, index[:, None]] = -weights
+    return unmix
+
+
+def _at_most(pixels: Tensor, count: int) -> Tensor:
+    """An even subset of at most `count` rows (torch.quantile has a limit, and needs no more)."""
+    return pixels[:: -(-pixels.shape[0] // count)]
+
+
+def low_resolution(patch: Patch, blur: BlurDecimate) -> tuple[Tensor, Tensor]:
+    """Spectra (n, C) of Y and (n, c) of P B where every fine pixel under the PSF is valid."""
+    use = usable_pixels(patch, blur)
+    return patch.hsi[:, use].T, blur(patch.msi)[:, use].T
+
+
+def usable_pixels(patch: Patch, blur: BlurDecimate) -> Tensor:
+    """The HSI pixels that are valid with every fine pixel under their PSF, bool (h, w)."""
+    covered: Tensor = blur(patch.msi_valid[None].float())[0] > 1 - 1e-4
+    return covered & patch.hsi_valid
+
+
+def _fit_prediction(
+    subspace: SpectralSubspace, hsi: Tensor, msi: Tensor, imaging: ImagingModel, averaging: float
+) -> LinearPrediction:
+    """Ridge regression of the coefficients on the degraded MSI, float64 inside."""
+    count = msi.shape[0]
+    basis, scale, mean = subspace.basis.double(), subspace.scale.double(), subspace.mean.double()
+    coefficients = (hsi.double() / scale - mean) @ basis  # (n, K), zero mean up to rounding
+    degraded = msi.double()
+    msi_mean = degraded.mean(dim=0)
+    centred = degraded - msi_mean
+    # The MSI's noise at full resolution, out of what the coefficients do not explain of it at low resolution.
+    explained, *_ = torch.linalg.lstsq(coefficients, centred)
+    noise = ((centred - coefficients @ explained) ** 2).mean(dim=0) / averaging
+    covariance = centred.T @ centred / count
+    ridge = torch.diag(noise + 1e-6 * torch.diag(covariance) + 1e-300)
+    weights = torch.linalg.solve(covariance + ridge, centred.T @ coefficients / count).T  # (K, c)
+    residual = (coefficients - centred @ weights.T).pow(2).mean(dim=0)
+    keep = (1 - subspace.noise.double() ** 2 / residual.clamp_min(1e-30)).clamp(0, 1)
+    response, constant = _radiometry(hsi.double(), degraded, imaging)
+    to_msi = response * scale  # (c, C) on scaled bands
+    return LinearPrediction(
+        weights.float(),
+        msi_mean.float(),
+        residual.clamp_min(1e-12).sqrt().float(),
+        keep.float(),
+        (weights**2 @ noise).sqrt().float(),
+        (weights @ to_msi @ basis).float(),
+        (weights @ (to_msi @ mean + constant - msi_mean)).float(),
+    )
+
+
+def _radiometry(hsi: Tensor, msi: Tensor, imaging: ImagingModel) -> tuple[Tensor, Tensor]:
+    """R with each row in the MSI's own units, (c, C), and the constant (c,): P ≈ gain · R X + offset."""
+    response = torch.from_numpy(imaging.srf.matrix)
+    seen = hsi @ response.T
+    seen_mean, msi_mean = seen.mean(dim=0), msi.mean(dim=0)
+    variance = ((seen - seen_mean) ** 2).mean(dim=0)
+    gain = ((seen - seen_mean) * (msi - msi_mean)).mean(dim=0) / variance.clamp_min(1e-30)
+    return response * gain[:, None], msi_mean - gain * seen_mean

@@ -1,0 +1,244 @@
+"""MGDuNLSS-Net: model-guided deep unfolding with nonlocal spatial-spectral priors (Khader et al. 2023).
+
+Khader, Yang, Xiao: Model-Guided Deep Unfolded Fusion Network With Nonlocal Spatial-Spectral Priors for
+Hyperspectral Image Super-Resolution, IEEE JSTARS 2023, doi 10.1109/JSTARS.2023.3272370; equation numbers are its.
+
+Two networks share the fusion module. `MGDuNLSSNet` is the paper's, on bands, with a learned imaging module.
+`SubspaceMGDuNLSSNet` puts the scene's own R and B into that place and works on K coefficients, so that one set of
+weights serves every pair of sensors.
+
+Settled where the paper is silent: L = 16, K = 10, ↑ bilinear, stages with weights of their own unless
+`share_stages`; in the subspace both errors have K channels, so they are stacked as features of K bands, beside the
+estimate itself and its detail; X⁽⁰⁾ is the linear estimate, and corrections are in units of the linear
+prediction's own residual.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from hsfuse.imaging import upsample
+from hsfuse.models.attention import CrissCrossAttention
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from hsfuse.models.adapter import SceneCondition, SubspaceInputs
+
+
+class BSRU(nn.Module):
+    """Bidirectional simple recurrent unit along the bands, equations 13–16.
+
+    Gates Q, R and candidates E_s, E_h are 3×3×3 convolutions without bias; the two directions share the
+    candidates' weights (W_s, W_h), not the gates'; their outputs are added.
+    """
+
+    def __init__(self, features_in: int, features_out: int) -> None:
+        """Take `features_in` features a band, return `features_out`."""
+        super().__init__()
+        # One convolution for all six, in the order Q→, R→, Q←, R←, E_s, E_h: the input is read once.
+        self.gates_and_candidates = nn.Conv3d(features_in, 6 * features_out, 3, padding=1, bias=False)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """(B, L_in, bands, H, W) to (B, L_out, bands, H, W)."""
+        *gates, state_candidate, output_candidate = self.gates_and_candidates(feature).chunk(6, dim=1)
+        update, reset, update_back, reset_back = (torch.sigmoid(gate) for gate in gates)
+        state_candidate, output_candidate = torch.tanh(state_candidate), torch.tanh(output_candidate)
+        forward = _light_recurrence(update, state_candidate, reverse=False)
+        backward = _light_recurrence(update_back, state_candidate, reverse=True)
+        return (
+            reset * forward
+            + reset_back * backward
+            + (2 - reset - reset_back) * output_candidate  # equation 16, both directions
+        )
+
+
+def _light_recurrence(update: Tensor, candidate: Tensor, *, reverse: bool) -> Tensor:
+    """S_i = Q_i ⊙ S_{i−1} + (1 − Q_i) ⊙ E_s,i along axis 2, S_0 = 0."""
+    # unbind, not indexing: the backward pass of an index writes a whole array of zeros a band
+    inputs, gates = ((1 - update) * candidate).unbind(2), update.unbind(2)
+    order = range(len(inputs))
+    states: list[Tensor] = []
+    for band in reversed(order) if reverse else order:
+        states.append(torch.addcmul(inputs[band], gates[band], states[-1]) if states else inputs[band])
+    return torch.stack(states[::-1] if reverse else states, dim=2)
+
+
+class NonlocalSpatialSpectralBlock(nn.Module):
+    """NLSSB, the fusion module f of equation 8: BSRU → NLSS → NLSS → BSRU → 3×3 convolution.
+
+    The two NLSS are one module applied twice.
+    """
+
+    def __init__(
+        self,
+        bands_in: int,
+        bands_out: int,
+        features: int,
+        *,
+        features_in: int = 1,
+        features_out: int = 1,
+        conditions: int = 0,
+    ) -> None:
+        """`conditions` numbers per band may shift the features after the first BSRU."""
+        super().__init__()
+        self.encode = BSRU(features_in, features)
+        self.condition = nn.Linear(conditions, features) if conditions else None
+        self.nonlocal_similarity = CrissCrossAttention(features)
+        self.decode = BSRU(features, features_out)
+        self.project = nn.Conv2d(bands_in * features_out, bands_out, 3, padding=1)
+
+    def forward(self, errors: Tensor, conditions: Tensor | None = None) -> Tensor:
+        """(B, features_in, bands_in, H, W), and conditions (B, bands_in, n), to (B, bands_out, H, W)."""
+        feature = self.encode(errors)  # (B, L, bands, H, W)
+        if self.condition is not None and conditions is not None:
+            feature = feature + self.condition(conditions).transpose(1, 2)[..., None, None]
+        feature = self.nonlocal_similarity(self.nonlocal_similarity(feature))
+        projected: Tensor = self.project(self.decode(feature).flatten(1, 2))
+        return projected
+
+
+class LearnedImaging(nn.Module):
+    """The imaging module of equations 10 and 11 and Table I: Dᵀ, B, D and D̃ as linear convolutions."""
+
+    def __init__(self, bands: int, msi_bands: int, ratio: int, subspace: int) -> None:
+        """B is r×r with stride r."""
+        super().__init__()
+        self.to_coefficients = nn.Conv2d(bands, subspace, 3, padding=1, bias=False)
+        self.degrade = nn.Conv2d(subspace, subspace, ratio, stride=ratio, bias=False)
+        self.to_bands = nn.Conv2d(subspace, bands, 3, padding=1, bias=False)
+        self.to_msi = nn.Conv2d(subspace, msi_bands, 3, padding=1, bias=False)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Back-project X (B, C, H, W) to Y (B, C, h, w) and P (B, c, H, W)."""
+        coefficients = self.to_coefficients(image)
+        return self.to_bands(self.degrade(coefficients)), self.to_msi(coefficients)
+
+
+@dataclass(frozen=True)
+class MGDuNLSSConfig:
+    """The paper's network on the bands of one pair of sensors."""
+
+    bands: int
+    """C."""
+    msi_bands: int
+    """c."""
+    ratio: int
+    """r."""
+    stages: int = 5
+    """T."""
+    features: int = 16
+    """L."""
+    subspace: int = 10
+    """K."""
+    share_stages: bool = False
+    """One fusion module for all stages, as the paper's θ without an index can be read."""
+
+
+class MGDuNLSSNet(nn.Module):
+    """The paper's network: X⁽ᵗ⁾ = X⁽ᵗ⁻¹⁾ + f(P − P⁽ᵗ⁻¹⁾, ↑(Y − Y⁽ᵗ⁻¹⁾)) from zero, equations 8, 9 and 21."""
+
+    def __init__(self, config: MGDuNLSSConfig) -> None:
+        """Build with xavier-normal weights, as the paper."""
+        super().__init__()
+        self.config = config
+        both = config.bands + config.msi_bands
+        self.imaging = LearnedImaging(config.bands, config.msi_bands, config.ratio, config.subspace)
+        self.fusion = _stages(config, lambda: NonlocalSpatialSpectralBlock(both, config.bands, config.features))
+        self.combine = nn.Conv2d(config.stages * config.bands, config.bands, 3, padding=1)
+        self.apply(_xavier_normal)
+
+    def forward(self, hsi: Tensor, msi: Tensor) -> Tensor:
+        """Fuse Y (B, C, h, w) and P (B, c, H, W) to (B, C, H, W)."""
+        hsi_error, msi_error = hsi, msi  # Y⁽⁰⁾ = P⁽⁰⁾ = 0
+        estimates: list[Tensor] = []
+        for stage in range(self.config.stages):
+            if estimates:
+                seen_hsi, seen_msi = self.imaging(estimates[-1])
+                hsi_error, msi_error = hsi - seen_hsi, msi - seen_msi
+            errors = torch.cat([msi_error, upsample(hsi_error, self.config.ratio, "bilinear")], dim=1)
+            step = self.fusion[stage % len(self.fusion)](errors[:, None])
+            estimates.append(estimates[-1] + step if estimates else step)
+        combined: Tensor = self.combine(torch.cat(estimates, dim=1))
+        return combined
+
+
+@dataclass(frozen=True)
+class SubspaceMGDuNLSSConfig:
+    """The network on K coefficients with the scene's own imaging model."""
+
+    subspace: int = 10
+    """K."""
+    stages: int = 3
+    """T."""
+    features: int = 16
+    """L."""
+    features_out: int = 4
+    """Features a band that leave each fusion module's second BSRU."""
+    share_stages: bool = False
+    """One fusion module for all stages."""
+
+
+class SubspaceMGDuNLSSNet(nn.Module):
+    """MGDuNLSS-Net on coefficients: explicit imaging, X⁽⁰⁾ the linear estimate, corrections in residual units."""
+
+    def __init__(self, config: SubspaceMGDuNLSSConfig) -> None:
+        """Build with xavier-normal weights; the last layers start so that the output is the linear estimate."""
+        super().__init__()
+        self.config = config
+        size = config.subspace
+        self.fusion = _stages(
+            config,
+            lambda: NonlocalSpatialSpectralBlock(
+                size, size, config.features, features_in=4, features_out=config.features_out, conditions=4
+            ),
+        )
+        self.combine = nn.Conv2d(config.stages * size, size, 3, padding=1)
+        self.apply(_xavier_normal)
+        for block in self.fusion:
+            assert isinstance(block, NonlocalSpatialSpectralBlock)
+            nn.init.zeros_(block.project.weight)
+        nn.init.zeros_(self.combine.weight)
+        with torch.no_grad():
+            self.combine.weight[:, -size:, 1, 1] = torch.eye(size)
+
+    def forward(self, inputs: SubspaceInputs, condition: SceneCondition) -> Tensor:
+        """The coefficients (B, K, H, W) of X out of a batch of subspace inputs."""
+        unit = condition.residual[:, :, None, None]
+        spread = condition.spread[:, :, None, None].clamp_min(1e-12)
+        scalars = condition.scalars()
+        hsi_fine = upsample(inputs.hsi, condition.blur.ratio, "bilinear")
+        correction = torch.zeros_like(inputs.linear)
+        corrections: list[Tensor] = []
+        for stage in range(self.config.stages):
+            estimate = inputs.linear + unit * correction
+            seen = torch.einsum("bkj,bjhw->bkhw", condition.mixing, estimate)
+            msi_error = inputs.msi - seen - condition.mixing_offset[:, :, None, None]
+            hsi_error = upsample(inputs.hsi - condition.blur(estimate), condition.blur.ratio, "bilinear")
+            features = [msi_error / unit, hsi_error / unit, estimate / spread, (estimate - hsi_fine) / unit]
+            errors = torch.stack([feature.clamp(-20, 20) for feature in features], dim=1)
+            correction = correction + self.fusion[stage % len(self.fusion)](errors, scalars)
+            corrections.append(correction)
+        combined: Tensor = self.combine(torch.cat(corrections, dim=1))
+        return inputs.linear + unit * combined
+
+
+def _stages(
+    config: MGDuNLSSConfig | SubspaceMGDuNLSSConfig, build: Callable[[], NonlocalSpatialSpectralBlock]
+) -> nn.ModuleList:
+    """One fusion module a stage, or one for all."""
+    return nn.ModuleList(build() for _ in range(1 if config.share_stages else config.stages))
+
+
+def _xavier_normal(module: nn.Module) -> None:
+    """The paper's initialisation; biases start at zero."""
+    if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.Linear)):
+        nn.init.xavier_normal_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
