@@ -329,7 +329,7 @@ def band_noise(pixels: Tensor) -> Tensor:
         unmix = _from_neighbours(gram, predictors)
     rest = _at_most(centred, 20000) @ unmix
     robust = 1.4826 * rest.abs().median(dim=0).values
-    spread = torch.maximum(robust, 0.1 * rest.pow(2).mean(dim=0).sqrt())
+    spread: Tensor = torch.maximum(robust, 0.1 * rest.pow(2).mean(dim=0).sqrt())
     return spread * (count / max(count - predictors, 1)) ** 0.5
 
 

@@ -1,0 +1,253 @@
+"""Train the universal weights of a subspace network on many scenes under many simulated sensors.
+
+    python examples/training/universal.py DATA --folder runs/mgdunlss --minutes 60
+
+DATA is a folder laid out as `load_references` reads it: `abu/*.mat` (key `data`), `small/*.mat`,
+`specTIR_48px/*.tif`, `enmap_potsdam/*.tif`. The run writes its log, checkpoints (a second call resumes) and the
+best weights into FOLDER; `--export FILE` writes them as an hsfuse weights file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import rasterio
+import scipy.io
+import torch
+from safetensors.torch import load_file
+
+from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade
+from hsfuse.models.adapter import SceneAdapter, TensorPatch
+from hsfuse.models.mgdunlss import SubspaceMGDuNLSSConfig, SubspaceMGDuNLSSNet
+from hsfuse.models.weights import WeightsCard, save_weights
+from hsfuse.training.episodes import SENSOR_BANDS, Episode, Reference, random_view, simulate_episode
+from hsfuse.training.loop import Schedule, Trainer, Validation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+VALIDATION = (
+    "abu-airport-4",
+    "abu-urban-3",
+    "abu-beach-2",
+    "dc_48x48",
+    "Reno_48x48",
+    "samson",
+    "enmap",
+)
+"""Scenes that are never trained on: other places, and three sensors (HYDICE, Samson's, EnMAP) left out whole."""
+
+RATIOS = (2, 3, 4, 5, 6)
+
+VALIDATION_VIEWS = (("vnir-4", 3), ("vnir-swir-10", 4), ("vnir-4-broad", 4), ("vnir-swir-6", 3))
+
+
+def load_references(data: Path) -> list[Reference]:
+    """Every scene under DATA, cut to finite values, with wavelengths known or spread evenly over 400–2500 nm."""
+    references: list[Reference] = []
+    references += [
+        _reference(path.stem, scipy.io.loadmat(path)["data"].transpose(2, 0, 1))
+        for path in sorted((data / "abu").glob("*.mat"))
+    ]
+    for path in sorted((data / "specTIR_48px").glob("*.tif")):
+        with rasterio.open(path) as source:
+            references.append(_reference(path.stem, source.read()))
+    moffett = scipy.io.loadmat(data / "small" / "Moffett_vca.mat")["Y"]
+    references.append(_reference("moffett", moffett.reshape(len(moffett), 50, 50).transpose(0, 2, 1)))
+    samson = scipy.io.loadmat(data / "small" / "real_data_samson.mat")["r_cube"].transpose(2, 0, 1)
+    references.append(_reference("samson", samson, (401, 889)))
+    references.append(_enmap(data / "enmap_potsdam"))
+    return references
+
+
+def _reference(name: str, image: NDArray[np.generic], span: tuple[float, float] = (400, 2500)) -> Reference:
+    values = np.ascontiguousarray(image, dtype=np.float32)
+    return Reference(name, values, np.linspace(*span, len(values)))
+
+
+def _enmap(folder: Path) -> Reference:
+    """The block of 96 × 64 pixels that six of the tiles make, without the bands that are all nodata."""
+    image = np.zeros((224, 64, 96), np.float32)
+    for path in folder.glob("*.tif"):
+        column, row = (int(part) for part in re.findall(r"\d+", path.stem))
+        if row > 32:
+            continue
+        with rasterio.open(path) as source:
+            wavelength = np.array([float(source.tags(band)["wavelength"]) for band in source.indexes])
+            image[:, row : row + 32, column - 64 : column - 32] = source.read()
+    filled = (image > -32768).all(axis=(1, 2))
+    return Reference("enmap", image[filled], wavelength[filled])
+
+
+def training_views(references: Sequence[Reference], generator: np.random.Generator) -> Reference:
+    """A scene at random: as it is, turned coarser by two, or only its bands below 1000 nm."""
+    reference = references[int(generator.integers(len(references)))]
+    image, wavelength = reference.image, reference.wavelength_nm
+    if min(image.shape[1:]) >= 96 and generator.random() < 0.25:
+        rows, columns = (edge // 2 * 2 for edge in image.shape[1:])
+        image = image[:, :rows, :columns].reshape(len(image), rows // 2, 2, columns // 2, 2).mean(axis=(2, 4))
+    visible = wavelength < 1000
+    if generator.random() < 0.2 and visible.sum() > 30:
+        image, wavelength = image[visible], wavelength[visible]
+    gain = np.exp(generator.normal(0, 0.2, (len(image), 1, 1))).astype(np.float32)
+    return Reference(reference.name, image * gain, wavelength)
+
+
+class EpisodePool:
+    """Episodes by ratio, a part of them replaced by new ones as training goes on."""
+
+    def __init__(self, references: Sequence[Reference], ratios: Sequence[int], size: int) -> None:
+        """Fill the pool with `size` episodes a ratio."""
+        self.references, self.ratios, self.size = references, ratios, size
+        self.episodes: dict[int, list[Episode]] = {ratio: [] for ratio in ratios}
+
+    def draw(self, generator: np.random.Generator, count: int) -> list[Episode]:
+        """`count` episodes of one ratio, one of them new."""
+        ratio = int(generator.choice(list(self.ratios)))
+        pool = self.episodes[ratio]
+        while len(pool) < count:
+            pool.append(self._new(generator, ratio))
+        fresh = self._new(generator, ratio)
+        if len(pool) < self.size:
+            pool.append(fresh)
+        else:
+            pool[int(generator.integers(len(pool)))] = fresh
+        return [pool[index] for index in generator.choice(len(pool), count, replace=False)]
+
+    def _new(self, generator: np.random.Generator, ratio: int) -> Episode:
+        while True:
+            reference = training_views(self.references, generator)
+            if min(reference.image.shape[1:]) // ratio >= 10:
+                view = random_view(reference, generator, [ratio])
+                return simulate_episode(reference, view)
+
+
+class Validator:
+    """PSNR and SAM over the linear estimate on fixed pairs of the validation scenes, 30 dB HSI and 35 dB MSI."""
+
+    def __init__(self, references: Sequence[Reference]) -> None:
+        """Simulate every scene under every view that its bands cover."""
+        self.cases: list[tuple[str, SceneAdapter, Tensor, Tensor, Tensor, tuple[float, float]]] = []
+        for reference in references:
+            for bands, ratio in VALIDATION_VIEWS:
+                case = self._case(reference, bands, ratio)
+                if case is not None:
+                    self.cases.append(case)
+
+    def _case(
+        self, reference: Reference, bands: str, ratio: int
+    ) -> tuple[str, SceneAdapter, Tensor, Tensor, Tensor, tuple[float, float]] | None:
+        centres, widths = SENSOR_BANDS[bands]
+        inside = [i for i, nm in enumerate(centres) if nm < reference.wavelength_nm.max()]
+        if len(inside) < 3:
+            return None
+        srf = SpectralResponse.from_gaussians(
+            [centres[i] for i in inside], [widths[i] for i in inside], reference.wavelength_nm
+        )
+        model = ImagingModel(srf, PointSpread.gaussian(ratio, 1.0))
+        wald = degrade(reference.image, model, snr_hsi=30, snr_msi=35)
+        hsi, msi, truth = (torch.from_numpy(part) for part in (wald.hsi, wald.msi, wald.reference))
+        adapter = SceneAdapter.fit([TensorPatch.all_valid(hsi, msi)], model)
+        inputs = adapter.inputs(hsi, msi)
+        linear = _quality(adapter.decode(inputs.linear, inputs, hsi), truth)
+        return f"{reference.name} {bands} x{ratio}", adapter, hsi, msi, truth, linear
+
+    def __call__(self, network: nn.Module, *, log: bool = False) -> Validation:
+        """Mean gains of `network`, and the least gain in PSNR."""
+        gains = []
+        for name, adapter, hsi, msi, truth, linear in self.cases:
+            inputs = adapter.inputs(hsi, msi)
+            with torch.no_grad():
+                coefficients = network(inputs.batched(), adapter.condition())[0]
+            quality = _quality(adapter.decode(coefficients, inputs, hsi), truth)
+            gains.append((quality[0] - linear[0], quality[1] - linear[1]))
+            if log:
+                logging.info("%s: linear %.2f dB %.2f°, gain %+.2f dB %+.2f°", name, *linear, *gains[-1])
+        psnr, sam = (float(np.mean(column)) for column in zip(*gains, strict=True))
+        return Validation(psnr, sam, min(gain[0] for gain in gains))
+
+
+def _quality(image: Tensor, truth: Tensor) -> tuple[float, float]:
+    """PSNR in dB, mean over bands with each band's maximum as peak, and SAM in degrees."""
+    peak, error = truth.amax(dim=(1, 2)), ((image - truth) ** 2).mean(dim=(1, 2))
+    psnr = 10 * torch.log10(peak**2 / error.clamp_min(1e-12))
+    cosine = torch.nn.functional.cosine_similarity(image.double(), truth.double(), dim=0)
+    return float(psnr[peak > 0].mean()), float(torch.rad2deg(torch.arccos(cosine.clamp(-1, 1))).mean())
+
+
+def export(
+    folder: Path,
+    network: SubspaceMGDuNLSSNet,
+    validator: Validator,
+    training: Sequence[Reference],
+    path: Path,
+) -> None:
+    """Write the best weights of a run as an hsfuse weights file, with what they gain on the validation scenes."""
+    network.load_state_dict(load_file(folder / "best.safetensors"))
+    judged = validator(network, log=True)
+    progress = load_file(folder / "last.safetensors")["progress"]
+    card = WeightsCard(
+        model="mgdunlss",
+        architecture="mgdunlss-subspace",
+        config=asdict(network.config),
+        spectral="subspace",
+        ratios=RATIOS,
+        trained_on=tuple(reference.name for reference in training),
+        validated_on=VALIDATION,
+        validation={
+            "psnr_gain_db": judged.psnr,
+            "sam_gain_degrees": -judged.sam,
+            "worst_psnr_gain_db": judged.worst_psnr,
+        },
+        data_licence="AVIRIS (NASA/JPL), SpecTIR and Moffett scenes as redistributed for research",
+        steps=int(progress[1]),
+    )
+    save_weights(network.state_dict(), card, path)
+
+
+def main() -> None:
+    """Train, and say how it goes in FOLDER/log.txt."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--folder", type=Path, default=Path("runs/mgdunlss"))
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--stages", type=int, default=3)
+    parser.add_argument("--features", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--export", type=Path, help="weights file to write at the end")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(message)s",
+        handlers=[logging.FileHandler(options.folder / "log.txt"), logging.StreamHandler()],
+    )
+    references = load_references(options.data)
+    held_back = [reference for reference in references if reference.name in VALIDATION]
+    training = [reference for reference in references if reference.name not in VALIDATION]
+    logging.info("training on %s", ", ".join(reference.name for reference in training))
+    logging.info("validating on %s", ", ".join(reference.name for reference in held_back))
+    validator = Validator(held_back)
+    network = SubspaceMGDuNLSSNet(SubspaceMGDuNLSSConfig(stages=options.stages, features=options.features))
+    logging.info("%d parameters", sum(parameter.numel() for parameter in network.parameters()))
+    trainer = Trainer(network, Schedule(seconds=options.minutes * 60, seed=options.seed), options.folder)
+    pool = EpisodePool(training, RATIOS, size=100)
+    trainer.run(pool.draw, validator)
+    if options.export is not None:
+        export(options.folder, network, validator, training, options.export)
+
+
+if __name__ == "__main__":
+    main()

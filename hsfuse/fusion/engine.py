@@ -1,0 +1,255 @@
+"""Read → compute → blend → write: three stages that overlap in time, with bounded queues between them.
+
+One thread reads the tiles in order, the calling thread computes, one thread blends and writes. No stage is more
+than two tiles ahead of the next, and the output leaves row by row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import numpy as np
+import torch
+
+from hsfuse.errors import WorkError
+from hsfuse.fusion.blend import RowBlender
+from hsfuse.fusion.holes import fill_holes, fine_valid
+from hsfuse.models.adapter import TensorPatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from hsfuse.fusion.methods import FittedMethod
+    from hsfuse.fusion.tiles import Tile, TilePlan
+    from hsfuse.scenes import PairBlock, PixelWindow
+
+logger = logging.getLogger(__name__)
+
+_Item = TypeVar("_Item")
+
+_AHEAD = 2
+_POLL_SECONDS = 0.1
+
+
+class Progress(Protocol):
+    """An observer of the work; the library itself never prints."""
+
+    def start(self, stage: str, total: int) -> None:
+        """A stage of `total` steps begins."""
+
+    def advance(self) -> None:
+        """One step is done."""
+
+    def finish(self) -> None:
+        """The stage is over."""
+
+
+class TileSource(Protocol):
+    """Where tiles are read from: a `Pair`."""
+
+    def read(self, window: PixelWindow) -> PairBlock:
+        """Both images under a window of HSI pixels."""
+
+
+class RowSink(Protocol):
+    """Where finished rows go: a `CogWriter`."""
+
+    def write(self, row: int, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
+        """Take the next rows, values (C, rows, W) and valid (rows, W)."""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how exactly tiles are computed."""
+
+    device: torch.device
+    """Of the method's tensors."""
+
+    half: torch.dtype | None = None
+    """float16 or bfloat16 under autocast; None for float32."""
+
+
+@dataclass(frozen=True)
+class _Computed:
+    tile: Tile
+    values: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+
+def as_patch(block: PairBlock) -> TensorPatch:
+    """A block with its holes filled, as methods take it."""
+    return TensorPatch(
+        torch.from_numpy(fill_holes(block.hsi, block.hsi_valid)),
+        torch.from_numpy(block.hsi_valid),
+        torch.from_numpy(fill_holes(block.msi, block.msi_valid)),
+        torch.from_numpy(block.msi_valid),
+    )
+
+
+def fuse_tiles(
+    source: TileSource,
+    method: FittedMethod,
+    plan: TilePlan,
+    sink: RowSink,
+    *,
+    bands: int,
+    compute: Compute,
+    progress: Progress,
+    align: int = 256,
+) -> int:
+    """Fuse every tile of a plan and write the rows as they are finished.
+
+    Args:
+        source: Gives both images under a window.
+        method: Fitted to the scene, on the device of `compute`.
+        plan: The tiles.
+        sink: Takes the rows, top to bottom.
+        bands: C, of the fused image.
+        compute: Device and precision.
+        progress: Is told of every tile.
+        align: Rows leave in multiples of this, the block size of the file.
+
+    Returns:
+        How many tiles were not finite in half precision and were computed again in float32.
+
+    Raises:
+        WorkError: A tile is not finite in float32, memory runs out, or reading or writing fails.
+    """
+    line = _Line()
+    to_compute: queue.Queue[tuple[Tile, PairBlock] | None] = queue.Queue(_AHEAD)
+    to_write: queue.Queue[_Computed | None] = queue.Queue(_AHEAD)
+    redone = 0
+    progress.start("fuse", len(plan))
+    with (
+        line.stage(lambda: _read(source, plan, to_compute, line)),
+        line.stage(lambda: _write(plan, sink, to_write, line, bands, align)),
+    ):
+        for tile, block in line.take(to_compute):
+            computed, again = _fuse_tile(tile, block, method, plan.ratio, compute)
+            redone += again
+            line.put(to_write, computed)
+            progress.advance()
+        line.put(to_write, None)
+    progress.finish()
+    return redone
+
+
+class _Line:
+    """The threads of one run: whichever stage fails first stops the others, and its error is raised."""
+
+    def __init__(self) -> None:
+        self._stopped = threading.Event()
+        self._error: BaseException | None = None
+
+    @contextlib.contextmanager
+    def stage(self, work: Callable[[], None]) -> Iterator[None]:
+        """Run `work` in a thread beside the block, and wait for it at the end of the block."""
+        thread = threading.Thread(target=self._guarded, args=(work,))
+        thread.start()
+        try:
+            yield
+        except BaseException:
+            self._stopped.set()
+            raise
+        finally:
+            thread.join()
+            if self._error is not None and self._stopped.is_set():
+                error, self._error = self._error, None
+                raise error
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except _StoppedError:
+            pass
+        except BaseException as error:  # noqa: BLE001 (carried over to the calling thread)
+            self._error = self._error or error
+            self._stopped.set()
+
+    def put(self, items: queue.Queue[_Item], item: _Item) -> None:
+        """Put an item as soon as there is room, unless the run has stopped."""
+        while not self._stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                items.put(item, timeout=_POLL_SECONDS)
+                return
+        raise _StoppedError
+
+    def take(self, items: queue.Queue[_Item | None]) -> Iterator[_Item]:
+        """Items until None comes, unless the run has stopped."""
+        while not self._stopped.is_set():
+            with contextlib.suppress(queue.Empty):
+                item = items.get(timeout=_POLL_SECONDS)
+                if item is None:
+                    return
+                yield item
+        raise _StoppedError
+
+
+class _StoppedError(Exception):
+    """Another stage has failed."""
+
+
+def _read(source: TileSource, plan: TilePlan, items: queue.Queue[tuple[Tile, PairBlock] | None], line: _Line) -> None:
+    for tile in plan:
+        line.put(items, (tile, source.read(tile.window)))
+    line.put(items, None)
+
+
+def _write(
+    plan: TilePlan, sink: RowSink, items: queue.Queue[_Computed | None], line: _Line, bands: int, align: int
+) -> None:
+    blender = RowBlender(plan, bands, align=align)
+    tiles_in_row = len(plan.columns.starts)
+    for number, computed in enumerate(line.take(items), start=1):
+        blender.add(computed.tile, computed.values, computed.valid)
+        if number % tiles_in_row == 0:
+            rows = blender.take(computed.tile.row)
+            if rows is not None:
+                sink.write(*rows)
+
+
+def _fuse_tile(
+    tile: Tile, block: PairBlock, method: FittedMethod, ratio: int, compute: Compute
+) -> tuple[_Computed, bool]:
+    """Compute one tile; a tile that half precision makes non-finite is computed again in float32."""
+    valid = fine_valid(block, ratio)
+    if not valid.any():
+        shape = (len(block.hsi), *valid.shape)
+        return _Computed(tile, np.zeros(shape, np.float32), valid), False
+    patch = as_patch(block)
+    hsi, msi = patch.hsi.to(compute.device), patch.msi.to(compute.device)
+    try:
+        fused = _run(method, hsi, msi, compute)
+        again = compute.half is not None and not bool(torch.isfinite(fused).all())
+        if again:
+            logger.info("tile at %d, %d is not finite in %s: again in float32", *_corner(tile), compute.half)
+            fused = _run(method, hsi, msi, Compute(compute.device))
+    except torch.OutOfMemoryError as error:
+        raise WorkError(
+            f"the device has no memory for a tile of {tile.window.width}×{tile.window.height} HSI pixels: "
+            "pass a smaller --tile, or --device cpu",
+        ) from error
+    values = fused.float().cpu().numpy()
+    if not np.isfinite(values).all():
+        column, row = _corner(tile)
+        raise WorkError(f"the fused tile at HSI pixel {column}, {row} is not finite: try another --model")
+    return _Computed(tile, values, valid), again
+
+
+def _run(method: FittedMethod, hsi: torch.Tensor, msi: torch.Tensor, compute: Compute) -> torch.Tensor:
+    with (
+        torch.inference_mode(),
+        torch.autocast(compute.device.type, dtype=compute.half or torch.bfloat16, enabled=compute.half is not None),
+    ):
+        return method(hsi, msi)
+
+
+def _corner(tile: Tile) -> tuple[int, int]:
+    return tile.window.column, tile.window.row

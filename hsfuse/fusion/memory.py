@@ -1,0 +1,62 @@
+"""Memory: what there is, what was used, and the tile that fits."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from pathlib import Path
+
+from hsfuse.errors import RequestError
+
+_WANTED_EDGE = 288  # fine pixels: larger tiles waste less on overlap, smaller ones attend faster
+_BYTES_PER_FINE_PIXEL = 12_000  # of a network's activations, measured
+_CUBES_PER_TILE = 12  # float32 copies of a tile that exist at once, queues included
+_FIXED_BYTES = 700 * 2**20  # libraries, GDAL's cache
+
+
+def available_bytes() -> int:
+    """Memory that can be had without swapping."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def peak_megabytes() -> float:
+    """Largest resident size of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def fitting_tile(bands: int, width: int, ratio: int, overlap: int, budget: int) -> int:
+    """Edge of a tile in HSI pixels.
+
+    Args:
+        bands: C, of the output.
+        width: Of the area in HSI pixels: a row of tiles is blended at full width.
+        ratio: HSI pixel over fine pixel.
+        overlap: What tiles share, in HSI pixels.
+        budget: Bytes of resident memory.
+
+    Raises:
+        RequestError: Not even the smallest tile fits.
+    """
+    tile, least = max(_WANTED_EDGE // ratio, 3 * overlap), max(3 * overlap, 8)
+    while _needed(bands, width, ratio, tile) > budget and tile > least:
+        tile = max(tile * 3 // 4, least)
+    if _needed(bands, width, ratio, tile) > budget:
+        raise RequestError(
+            f"{budget / 2**30:.1f} GB of memory do not hold a tile of {tile} HSI pixels with {bands} bands: "
+            f"{_needed(bands, width, ratio, tile) / 2**30:.1f} GB would (--memory), or fuse a part (--window)",
+        )
+    return tile
+
+
+def _needed(bands: int, width: int, ratio: int, tile: int) -> int:
+    edge = tile * ratio
+    rows = (edge + 256) * width * ratio * bands * 4 * 3 // 2
+    return _FIXED_BYTES + rows + edge * edge * (_BYTES_PER_FINE_PIXEL + bands * 4 * _CUBES_PER_TILE)

@@ -1,0 +1,148 @@
+"""A network as a method: fitted to a scene by its adapter, its correction calibrated on the scene itself."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from hsfuse.errors import SceneError, WeightsError
+from hsfuse.imaging import degrade_pair
+from hsfuse.models.adapter import SceneAdapter, TensorPatch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor, nn
+
+    from hsfuse.imaging import ImagingModel
+    from hsfuse.models.adapter import Patch, SubspaceInputs
+    from hsfuse.models.weights import WeightsFile
+
+logger = logging.getLogger(__name__)
+
+_LEAST_CALIBRATION_PIXELS = 64
+_UNCALIBRATED = 0.5
+_CALIBRATION_EDGE = 64  # HSI pixels of a patch
+_CALIBRATION_PATCHES = 4
+
+
+class NetworkMethod:
+    """A subspace network with its weights."""
+
+    def __init__(self, weights: WeightsFile) -> None:
+        """Build the network.
+
+        Raises:
+            WeightsError: The weights do not fit it, or serve other bands than the subspace's.
+        """
+        if weights.card.spectral != "subspace":
+            raise WeightsError(f"{weights.path} was trained for the bands of one pair of sensors (--spectral full)")
+        self.network = weights.network()
+        self.ratios = weights.card.ratios
+        self.coefficients: int = weights.card.config["subspace"]
+
+    def fit(self, patches: Sequence[Patch], imaging: ImagingModel) -> FittedNetwork:
+        """Fit the scene's adapter, and how far the correction is trusted on this scene."""
+        adapter = SceneAdapter.fit(patches, imaging, self.coefficients)
+        trust = self._calibrate(patches, imaging)
+        logger.info("the network's correction of the linear estimate counts %.2f on this scene", trust)
+        return FittedNetwork(self.network, adapter, trust)
+
+    def _calibrate(self, patches: Sequence[Patch], imaging: ImagingModel) -> float:
+        """How much of the correction to add, 0 to 1, by least squares one Wald level down.
+
+        Both images are degraded by the ratio, fused, and held against the HSI itself; every band counts by its
+        own error under the linear estimate. It guards against scenes unlike those trained on.
+        """
+        levels = [_level_down(patch, imaging) for patch in _some_of(patches, imaging.ratio)]
+        usable = [level for level in levels if level is not None]
+        if sum(int(level[0].hsi_valid.sum()) for level in usable) < _LEAST_CALIBRATION_PIXELS:
+            return _UNCALIBRATED
+        model = type(imaging)(imaging.srf, imaging.psf)
+        try:
+            adapter = SceneAdapter.fit([level[0] for level in usable], model, self.coefficients)
+        except SceneError:
+            return _UNCALIBRATED
+        along, energy = 0.0, 0.0
+        for patch, truth, valid in usable:
+            inputs = adapter.inputs(patch.hsi, patch.msi)
+            correction = _correct(self.network, adapter, inputs.batched()) - inputs.linear
+            bands = adapter.subspace.decode(correction) - adapter.subspace.decode(torch.zeros_like(correction))
+            missed = (truth - adapter.decode(inputs.linear, inputs, patch.hsi))[:, valid]
+            weight = 1 / (missed**2).mean(dim=1).clamp_min(1e-30)
+            along += float((weight * (bands[:, valid] * missed).sum(dim=1)).sum())
+            energy += float((weight * (bands[:, valid] ** 2).sum(dim=1)).sum())
+        return min(max(along / energy, 0.0), 1.0) if energy > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class FittedNetwork:
+    """A network that knows its scene."""
+
+    network: nn.Module
+    """Corrects the linear estimate."""
+
+    adapter: SceneAdapter
+    """The scene's subspace and linear prediction."""
+
+    trust: float
+    """Part of the correction that is added, 0 to 1."""
+
+    margin: int = 4
+    """HSI pixels: beyond them a tile's rim is hardly felt (attention reaches further, but weakly)."""
+
+    def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
+        """Fuse a tile: Y (C, h, w) and P (c, r·h, r·w) to (C, r·h, r·w)."""
+        inputs = self.adapter.inputs(hsi, msi)
+        corrected = _correct(self.network, self.adapter, inputs.batched())
+        return self.adapter.decode(torch.lerp(inputs.linear, corrected, self.trust), inputs, hsi)
+
+
+def _correct(network: nn.Module, adapter: SceneAdapter, batch: SubspaceInputs) -> Tensor:
+    """The network's coefficients (K, H, W)."""
+    with torch.no_grad():
+        corrected: Tensor = network(batch, adapter.condition())[0]
+    return corrected
+
+
+def _some_of(patches: Sequence[Patch], ratio: int) -> list[TensorPatch]:
+    """Up to four patches of 64 HSI pixels or so, evenly out of all: one number needs no more."""
+    step = -(-len(patches) // _CALIBRATION_PATCHES)
+    edge = _CALIBRATION_EDGE * (2 if len(patches) == 1 else 1)
+    return [_middle(patch, edge, ratio) for patch in patches[::step]]
+
+
+def _middle(patch: Patch, edge: int, ratio: int) -> TensorPatch:
+    """The middle of a patch, at most `edge` HSI pixels wide and high."""
+    spare = [max(size - edge, 0) // 2 for size in patch.hsi.shape[-2:]]
+    rows, columns = (slice(start, start + edge) for start in spare)
+    fine_rows, fine_columns = (slice(start * ratio, (start + edge) * ratio) for start in spare)
+    return TensorPatch(
+        patch.hsi[:, rows, columns],
+        patch.hsi_valid[rows, columns],
+        patch.msi[:, fine_rows, fine_columns],
+        patch.msi_valid[fine_rows, fine_columns],
+    )
+
+
+def _level_down(patch: Patch, imaging: ImagingModel) -> tuple[TensorPatch, Tensor, Tensor] | None:
+    """The patch degraded by the ratio, and the truth with where it is valid; None where it is too small."""
+    if min(patch.hsi.shape[-2:]) < 4 * imaging.ratio:
+        return None
+    level = degrade_pair(
+        patch.hsi.numpy(),
+        patch.msi.numpy(),
+        imaging,
+        hsi_valid=patch.hsi_valid.numpy(),
+        msi_valid=patch.msi_valid.numpy(),
+    )
+    arrays = (level.hsi, level.hsi_valid, level.msi, level.msi_valid)
+    rows, columns = level.reference.shape[-2:]
+    return (
+        TensorPatch(*(torch.from_numpy(array) for array in arrays)),
+        torch.from_numpy(level.reference),
+        patch.hsi_valid[:rows, :columns],
+    )

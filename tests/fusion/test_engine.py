@@ -1,0 +1,233 @@
+"""The engine gives the same image tiled and untiled, keeps nodata to its pixels, and stops when a stage fails."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from hsfuse.errors import WorkError
+from hsfuse.fusion.engine import Compute, as_patch, fuse_tiles
+from hsfuse.fusion.methods import METHODS, choose_method
+from hsfuse.fusion.tiles import TilePlan
+from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade
+from hsfuse.scenes import PairBlock
+
+CPU = Compute(torch.device("cpu"))
+TILED = ["gsa", "mtf-glp", "mtf-glp-subspace", "bicubic"]
+
+
+@dataclass
+class ArraySource:
+    """A pair in memory, read like a `Pair`."""
+
+    whole: PairBlock
+    ratio: int
+
+    def read(self, window):
+        fine = window.scaled(self.ratio)
+        whole = self.whole
+        return PairBlock(
+            whole.hsi[:, window.rows, window.columns].copy(),
+            whole.hsi_valid[window.rows, window.columns],
+            whole.msi[:, fine.rows, fine.columns].copy(),
+            whole.msi_valid[fine.rows, fine.columns],
+        )
+
+
+class ArraySink:
+    """Collects rows, and checks that they come in order."""
+
+    def __init__(self):
+        self.rows, self.valid, self.next = [], [], 0
+
+    def write(self, row, values, valid):
+        assert row == self.next
+        self.next += values.shape[1]
+        self.rows.append(values)
+        self.valid.append(valid)
+
+    @property
+    def image(self):
+        return np.concatenate(self.rows, axis=1)
+
+    @property
+    def mask(self):
+        return np.concatenate(self.valid)
+
+
+class Silent:
+    def start(self, stage, total): ...
+    def advance(self): ...
+    def finish(self): ...
+
+
+def textured(rows, columns, bands=24, seed=0):
+    """A scene of smooth abundances with edges and texture, (bands, rows, columns), about 0.1 to 1."""
+    generator = np.random.default_rng(seed)
+    spectra = np.cumsum(generator.normal(size=(5, bands)), axis=1)
+    spectra = 0.2 + 0.6 * (spectra - spectra.min()) / np.ptp(spectra)
+    y, x = np.mgrid[:rows, :columns]
+    maps = np.stack(
+        [np.sin(x / (5 + 3 * k) + k) * np.cos(y / (7 + 2 * k)) + 0.3 * ((x // 17 + y // 13 + k) % 3) for k in range(5)]
+    )
+    maps = np.exp(maps + 0.2 * generator.normal(size=maps.shape))
+    return np.einsum("kb,khw->bhw", spectra, maps / maps.sum(axis=0)).astype(np.float32)
+
+
+def made_pair(rows=60, columns=66, ratio=3, image=None):
+    """A simulated pair as a source, with its imaging model."""
+    truth = textured(rows * ratio, columns * ratio) if image is None else image
+    nm = np.linspace(450, 900, len(truth))
+    srf = SpectralResponse.from_gaussians([490, 560, 665, 842], [66, 36, 31, 106], nm)
+    model = ImagingModel(srf, PointSpread.gaussian(ratio, 1.0))
+    wald = degrade(truth, model)
+    block = PairBlock(wald.hsi, wald.hsi_valid, wald.msi, wald.msi_valid)
+    return ArraySource(block, ratio), model
+
+
+def fused(source, fitted, *, tile, overlap=None, align=64):
+    rows, columns = source.whole.hsi_valid.shape
+    overlap = 2 * fitted.margin + 4 if overlap is None else overlap
+    margin = min(fitted.margin, overlap // 2)
+    plan = TilePlan.make(columns, rows, source.ratio, tile=tile, overlap=overlap, margin=margin)
+    sink = ArraySink()
+    fuse_tiles(source, fitted, plan, sink, bands=len(source.whole.hsi), compute=CPU, progress=Silent(), align=align)
+    return sink
+
+
+@pytest.mark.parametrize("name", TILED)
+def test_methods_of_finite_reach_do_not_show_their_tiles(name):
+    source, model = made_pair()
+    fitted = choose_method(name).method.fit([as_patch(source.whole)], model)
+    whole, tiled = fused(source, fitted, tile=100), fused(source, fitted, tile=36)
+    spread = np.ptp(whole.image)
+    assert len(tiled.rows) > 1
+    assert np.abs(whole.image - tiled.image).max() < 1e-3 * spread
+
+
+@pytest.mark.parametrize("name", [*TILED, "mgdunlss"])
+def test_a_linear_gradient_has_no_seam(name):
+    ramp = np.linspace(0.2, 1, 180, dtype=np.float32)
+    gradient = (ramp[:, None] + ramp[None, :])[None] * np.linspace(0.5, 1, 24, dtype=np.float32)[:, None, None]
+    source, model = made_pair(image=gradient)
+    fitted = choose_method(name).method.fit([as_patch(source.whole)], model)
+    image = fused(source, fitted, tile=40).image[:, 12:-12, 12:-12]
+    bends = np.abs(np.diff(image, n=2, axis=1)).max(), np.abs(np.diff(image, n=2, axis=2)).max()
+    assert max(bends) < 2e-3 * np.ptp(gradient)
+
+
+def test_steps_across_the_networks_tile_borders_are_no_larger_than_elsewhere():
+    source, model = made_pair()
+    fitted = choose_method("mgdunlss").method.fit([as_patch(source.whole)], model)
+    overlap = 2 * fitted.margin + 4
+    plan = TilePlan.make(66, 60, 3, tile=40, overlap=overlap, margin=fitted.margin)
+    whole, tiled = fused(source, fitted, tile=100).image, fused(source, fitted, tile=40).image
+    steps = np.abs(np.diff(tiled, axis=2)).mean(axis=(0, 1))
+    borders = [start * 3 + offset for start in plan.columns.starts[1:] for offset in range(overlap * 3)]
+    elsewhere = np.setdiff1d(np.arange(len(steps)), borders)
+    usual = np.abs(np.diff(whole, axis=2)).mean(axis=(0, 1))
+    assert steps[borders].mean() / usual[borders].mean() < 1.02 * steps[elsewhere].mean() / usual[elsewhere].mean()
+    assert np.abs(whole - tiled).mean() < 2e-3 * np.ptp(whole)
+
+
+def test_holes_come_out_as_holes_and_touch_nothing_else():
+    source, model = made_pair()
+    fitted = choose_method("mtf-glp").method.fit([as_patch(source.whole)], model)
+    clean = fused(source, fitted, tile=36).image
+    source.whole.hsi_valid[20:23, 30:34] = False
+    source.whole.hsi[:, 20:23, 30:34] = np.nan
+    source.whole.msi_valid[5:9, 5:9] = False
+    source.whole.msi[:, 5:9, 5:9] = np.nan
+    holed = fused(source, fitted, tile=36)
+    expected = np.ones(holed.mask.shape, dtype=bool)
+    expected[60:69, 90:102] = False
+    expected[5:9, 5:9] = False
+    np.testing.assert_array_equal(holed.mask, expected)
+    assert np.isfinite(holed.image).all()
+    far = np.ones_like(expected)
+    far[40:90, 70:122] = False
+    far[:30, :30] = False
+    np.testing.assert_allclose(holed.image[:, far], clean[:, far], atol=1e-5)
+
+
+def test_an_empty_tile_is_not_computed():
+    source, _ = made_pair(rows=30, columns=30)
+    source.whole.hsi_valid[:] = False
+
+    class Refuses:
+        margin = 2
+
+        def __call__(self, hsi, msi):
+            raise AssertionError("computed")
+
+    result = fused(source, Refuses(), tile=30)
+    assert not result.mask.any()
+
+
+class Failing:
+    """A method that fails, or gives what is not finite."""
+
+    margin = 2
+
+    def __init__(self, error=None):
+        self.error = error
+
+    def __call__(self, hsi, msi):
+        if self.error is not None:
+            raise self.error
+        return torch.full((len(hsi), *msi.shape[-2:]), float("nan"))
+
+
+def test_what_is_not_finite_in_float32_is_an_error():
+    source, _ = made_pair(rows=30, columns=30)
+    with pytest.raises(WorkError, match="not finite"):
+        fused(source, Failing(), tile=30)
+
+
+def test_a_full_device_says_what_to_do():
+    source, _ = made_pair(rows=30, columns=30)
+    with pytest.raises(WorkError, match="--tile"):
+        fused(source, Failing(torch.OutOfMemoryError("no")), tile=30)
+
+
+@pytest.mark.parametrize("stage", ["read", "write"])
+def test_a_stage_that_fails_stops_the_run_with_its_own_error(stage):
+    source, model = made_pair(rows=40, columns=40)
+    fitted = choose_method("bicubic").method.fit([as_patch(source.whole)], model)
+
+    class BrokenSink(ArraySink):
+        def write(self, row, values, valid):
+            raise WorkError("the disk is full")
+
+    class BrokenSource(ArraySource):
+        def read(self, window):
+            raise WorkError("the file breaks off")
+
+    chosen = BrokenSource(source.whole, 3) if stage == "read" else source
+    sink = ArraySink() if stage == "read" else BrokenSink()
+    plan = TilePlan.make(40, 40, 3, tile=16, overlap=4, margin=2)
+    with pytest.raises(WorkError, match="breaks off" if stage == "read" else "disk is full"):
+        fuse_tiles(chosen, fitted, plan, sink, bands=24, compute=CPU, progress=Silent(), align=8)
+
+
+def test_half_precision_that_overflows_is_computed_again():
+    source, _ = made_pair(rows=30, columns=30)
+
+    class OverflowsInHalf:
+        margin = 2
+
+        def __call__(self, hsi, msi):
+            value = float("inf") if torch.is_autocast_enabled("cpu") else 1.0
+            return torch.full((len(hsi), *msi.shape[-2:]), value)
+
+    plan = TilePlan.make(30, 30, 3, tile=30, overlap=4, margin=2)
+    sink = ArraySink()
+    half = Compute(torch.device("cpu"), torch.bfloat16)
+    redone = fuse_tiles(source, OverflowsInHalf(), plan, sink, bands=24, compute=half, progress=Silent())
+    assert redone == 1
+    assert (sink.image == 1).all()
+
+
+def test_every_method_says_what_it_is():
+    assert all(entry.summary and entry.name == name for name, entry in METHODS.items())
