@@ -1,0 +1,59 @@
+"""The command line: parses, makes one call, prints. A command's imports happen when it runs."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from hsfuse import __version__
+from hsfuse.cli.console import ExitStatus, report_errors
+
+COMMANDS = {
+    "fuse": "fuse",
+    "estimate": "estimate",
+    "simulate": "simulate",
+    "evaluate": "evaluate",
+    "info": "info",
+    "weights": "weights",
+}
+"""Command to the module of this package that holds it, in the order of the help."""
+
+
+class LazyGroup(click.Group):
+    """Loads a command's module when the command, or its help, is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        """Every command, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command of a name; None if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"hsfuse.cli.{COMMANDS[cmd_name]}")
+        command = getattr(module, COMMANDS[cmd_name])
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="hsfuse")
+def hsfuse() -> None:
+    """Hyperspectral images at multispectral resolution.
+
+    Fuses a hyperspectral scene (PRISMA, EnMAP, Hyperion, EMIT, …) with a multispectral one of the same place
+    (Sentinel-2, Landsat, …) into one georeferenced Cloud Optimized GeoTIFF.
+
+    \b
+    Example:
+      hsfuse fuse --hsi prisma.tif --msi s2.tif -o out.tif
+    """
+
+
+def main() -> None:
+    """Run the command line and exit with its status: 0 done, 1 failed on the way, 2 refused, 130 interrupted."""
+    raise SystemExit(report_errors(lambda: hsfuse.main(standalone_mode=False)))
+
+
+__all__ = ["COMMANDS", "ExitStatus", "hsfuse", "main"]

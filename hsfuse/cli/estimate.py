@@ -1,0 +1,65 @@
+"""`hsfuse estimate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hsfuse.cli import options
+
+if TYPE_CHECKING:
+    from hsfuse.cli.console import Console
+    from hsfuse.commands.estimate import EstimateResult
+
+
+@options.command("estimate")
+@options.hsi
+@options.msi
+@options.hsi_bands
+@options.msi_bands
+@options.window
+@options.ratio
+@options.option("--srf", metavar="SRC", default="estimate",
+                help="estimate, or a sensor or file where it is known.", group="Imaging model")  # fmt: skip
+@options.psf
+@options.option("-o", "--output", required=True, metavar="imaging.json", help="The file to write.", group="Output")
+@options.overwrite
+def estimate(console: Console, hsi: str, msi: str, output: str, **choices: Any) -> None:
+    """Estimate the spectral response, the point spread and the shift between two scenes.
+
+    \b
+    Example:
+      hsfuse estimate --hsi prisma.tif --msi s2.tif -o imaging.json
+    """
+    from hsfuse.commands.estimate import estimate as run  # noqa: PLC0415 (imports torch)
+
+    result = run(hsi, msi, output, **choices)
+    console.warnings(result.imaged.warnings)
+    console.result(_content(result), lambda: _print(result))
+
+
+def _content(result: EstimateResult) -> dict[str, Any]:
+    imaging, found = result.imaged.imaging, result.imaged.estimate
+    return {
+        "output": str(result.output),
+        "ratio": imaging.ratio,
+        "msi_bands": list(imaging.srf.msi_bands),
+        "fwhm_hsi_pixels": list(imaging.psf.fwhm),
+        "shift_hsi_pixels": {"x": imaging.shift[0], "y": imaging.shift[1]},
+        "residual": imaging.residual,
+        "quality": {} if found is None else found.quality,
+        "sensor": "" if found is None else found.sensor,
+        "warnings": list(result.imaged.warnings),
+    }
+
+
+def _print(result: EstimateResult) -> None:
+    content = _content(result)
+    fwhm, shift = content["fwhm_hsi_pixels"], content["shift_hsi_pixels"]
+    click.echo(
+        f"{result.output}: ratio {content['ratio']}, PSF FWHM {fwhm[0]:.2f} × {fwhm[1]:.2f} HSI pixels, "
+        f"shift x {shift['x']:+.2f}, y {shift['y']:+.2f} HSI pixels, SRF of {len(content['msi_bands'])} MSI bands"
+    )
+    for name, value in {**content["residual"], **content["quality"]}.items():
+        click.echo(f"  {name.replace('_', ' ')}: {value:.4g}")

@@ -1,0 +1,73 @@
+"""`hsfuse fuse`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hsfuse.cli import options
+
+if TYPE_CHECKING:
+    from hsfuse.cli.console import Console
+
+_MODEL, _RUN, _OUTPUT = "Model", "Tiles and device", "Output"
+
+
+@options.command("fuse")
+@options.hsi
+@options.msi
+@options.hsi_bands
+@options.msi_bands
+@options.window
+@options.ratio
+@options.option("-o", "--output", required=True, metavar="OUT.tif", help="The COG to write.", group=_OUTPUT)
+@options.option("--model", default="mgdunlss", metavar="NAME",
+                help="mgdunlss, gsa, mtf-glp, cnmf, hysure, mtf-glp-subspace or bicubic.", group=_MODEL)  # fmt: skip
+@options.option("--weights", metavar="FILE",
+                help="Weights file, or the name of a bundled one.  [default: the model's universal weights]",
+                group=_MODEL)  # fmt: skip
+@options.srf
+@options.psf
+@options.allow_shift
+@options.coregister
+@options.option("--tile", type=click.IntRange(1), metavar="N",
+                help="Tile edge in HSI pixels.  [default: from the memory at hand]", group=_RUN)  # fmt: skip
+@options.option("--overlap", type=click.IntRange(0), metavar="N",
+                help="Overlap of tiles in HSI pixels.  [default: what the method needs]", group=_RUN)  # fmt: skip
+@options.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.", group=_RUN)
+@options.option("--precision", default="auto", type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+                help="auto: fp16 on CUDA, fp32 on the CPU.", group=_RUN)  # fmt: skip
+@options.option("--memory", type=options.SizeType(),
+                help="Bound on the resident memory, such as 4G.  [default: half of what is free]",
+                group=_RUN)  # fmt: skip
+@options.option("--seed", type=int, default=0, help="Makes a run repeatable.", group=_RUN)
+@options.option("--dtype", metavar="NAME", help="Of the output, such as int16.  [default: the HSI's]", group=_OUTPUT)
+@options.option("--nodata", type=float, metavar="V", help="Of the output.  [default: the HSI's]", group=_OUTPUT)
+@options.pairs("--co", "creation_options", help="Creation option of GDAL's COG driver, repeatable.", group=_OUTPUT)
+@options.overwrite
+def fuse(console: Console, hsi: str, msi: str, output: str, **choices: Any) -> None:
+    """Fuse a hyperspectral and a multispectral scene of the same place.
+
+    Writes a georeferenced Cloud Optimized GeoTIFF with the HSI's bands at the MSI's pixel size.
+
+    \b
+    Example:
+      hsfuse fuse --hsi prisma.tif --msi s2.tif --srf sentinel-2a -o fused.tif
+    """
+    from hsfuse.commands.fuse import fuse as run  # noqa: PLC0415 (imports torch)
+
+    result = run(hsi, msi, output, progress=console.progress(), **choices)
+    console.warnings(result.warnings)
+    console.detail(
+        f"{result.tiles} tiles of {result.tile} HSI pixels, overlap {result.overlap}, on {result.device} in "
+        f"{result.precision}; MSI {'resampled' if result.resampled else 'as it is'}"
+    )
+    console.result(
+        asdict(result),
+        lambda: click.echo(
+            f"{result.output}: {result.width}×{result.height} pixels, {result.bands} bands, ratio {result.ratio}, "
+            f"{result.model}, {result.seconds:.1f} s, {result.peak_memory_mb:.0f} MB"
+        ),
+    )

@@ -1,0 +1,198 @@
+"""Options that commands share, their parameter types, and help in groups."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from hsfuse.cli.console import Console
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hsfuse.scenes import PixelWindow
+
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # older releases cannot be subscripted
+
+_Function = TypeVar("_Function", bound="Callable[..., Any]")
+
+
+_MESSAGES = "Messages"
+
+
+class GroupedOption(click.Option):
+    """An option under a heading of the help."""
+
+    def __init__(self, *args: Any, group: str = "Options", **kwargs: Any) -> None:
+        """`group` is the heading; the rest is click's."""
+        kwargs.setdefault("show_default", True)
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows its options by group, in the order of their first option."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one section a group."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                groups.setdefault(getattr(parameter, "group", _MESSAGES), []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+def option(*names: str, group: str, **settings: Any) -> Callable[[_Function], _Function]:
+    """An option under the heading `group`."""
+    return click.option(*names, cls=GroupedOption, group=group, **settings)
+
+
+def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """A command with the options that every command has; its function is given a `Console` first."""
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        @functools.wraps(function)
+        def run(*, as_json: bool, quiet: int, verbose: int, debug: bool, config: dict[str, str], **values: Any) -> Any:
+            console = Console(as_json, quiet, verbose)
+            with console.running(config, debug=debug):
+                return function(console, **values)
+
+        # click lists parameters from the bottom up: what stands first in its list comes last in the help
+        own = run.__dict__.pop("__click_params__", [])
+        for add in reversed(_COMMON):
+            run = add(run)
+        run.__dict__["__click_params__"] = [*run.__dict__.pop("__click_params__"), *own]
+        return click.command(name, cls=GroupedCommand)(run)
+
+    return decorate
+
+
+class WindowType(_ParamType):
+    """`COL,ROW,WIDTH,HEIGHT` in HSI pixels."""
+
+    name = "COL,ROW,WIDTH,HEIGHT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> PixelWindow:
+        """Make a `PixelWindow`."""
+        from hsfuse.scenes import PixelWindow  # noqa: PLC0415 (imports rasterio)
+
+        if isinstance(value, PixelWindow):
+            return value
+        parts = str(value).split(",")
+        if len(parts) != 4 or not all(re.fullmatch(r"\s*\d+\s*", part) for part in parts):
+            self.fail(f"{value!r} is not COL,ROW,WIDTH,HEIGHT in whole HSI pixels, such as 0,0,200,200", param, ctx)
+        column, row, width, height = (int(part) for part in parts)
+        if width < 1 or height < 1:
+            self.fail(f"{value!r} has no pixels: width and height are at least 1", param, ctx)
+        return PixelWindow(column, row, width, height)
+
+
+class SizeType(_ParamType):
+    """An amount of memory such as `4G` or `800M`, as bytes."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Make bytes."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", str(value), re.IGNORECASE)
+        if match is None or float(match[1]) <= 0:
+            self.fail(f"{value!r} is no amount of memory: write 4G or 800M", param, ctx)
+        return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
+
+
+class PairType(_ParamType):
+    """`KEY=VALUE`."""
+
+    name = "KEY=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Split at the first equals sign."""
+        if isinstance(value, tuple):
+            return value
+        key, sign, text = str(value).partition("=")
+        if not sign or not key:
+            self.fail(f"{value!r} is not KEY=VALUE", param, ctx)
+        return key, text
+
+
+class ShiftType(_ParamType):
+    """`X,Y` in HSI pixels."""
+
+    name = "X,Y"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """Make two numbers."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            x, y = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not X,Y in HSI pixels, such as 0.3,-0.2", param, ctx)
+        return x, y
+
+
+def _as_dict(ctx: click.Context, param: click.Parameter, value: Any) -> dict[str, str]:  # noqa: ARG001 (click's)
+    return dict(value)
+
+
+def pairs(*names: str, group: str, **settings: Any) -> Callable[[_Function], _Function]:
+    """A `KEY=VALUE` option that may be given again and again, as a dict."""
+    return option(*names, type=PairType(), multiple=True, callback=_as_dict, group=group, **settings)
+
+
+_COMMON = (
+    option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.", group=_MESSAGES),
+    option(
+        "-q",
+        "--quiet",
+        count=True,
+        show_default=False,
+        help="No progress; -qq: no warnings.",
+        group=_MESSAGES,
+    ),
+    option("-v", "--verbose", count=True, show_default=False, help="More detail; -vv: more.", group=_MESSAGES),
+    option("--debug", is_flag=True, help="Show a traceback on an error.", group=_MESSAGES),
+    pairs("--config", help="GDAL configuration option, repeatable.", group=_MESSAGES),
+)
+
+_INPUT = "Input"
+_IMAGING = "Imaging model"
+
+hsi = option("--hsi", required=True, metavar="H", help="Hyperspectral scene: any raster that GDAL opens.", group=_INPUT)
+msi = option("--msi", required=True, metavar="M", help="Multispectral scene of the same place.", group=_INPUT)
+hsi_bands = option(
+    "--hsi-bands", metavar="LIST", help="HSI bands to use, 1-based: 1-4,8.  [default: all good]", group=_INPUT
+)
+msi_bands = option("--msi-bands", metavar="LIST", help="MSI bands to use, 1-based.  [default: all]", group=_INPUT)
+window = option(
+    "--window",
+    type=WindowType(),
+    help="Only this part, in HSI pixels.  [default: the common area]",
+    group=_INPUT,
+)
+ratio = option(
+    "--ratio", type=click.IntRange(2, 20), help="HSI pixel over MSI pixel.  [default: measured]", group=_INPUT
+)
+srf = option(
+    "--srf", metavar="SRC",
+    help="Spectral response: estimate, a sensor (sentinel-2a, sentinel-2a:B2,B3), or a .json, .csv or .txt file.  "
+    "[default: the MSI's sensor if it says which, else estimate]",
+    group=_IMAGING,
+)  # fmt: skip
+psf = option(
+    "--psf", metavar="SRC", default="estimate",
+    help="Point spread: estimate, gaussian:FWHM in HSI pixels, or a .json or .csv file.", group=_IMAGING,
+)  # fmt: skip
+allow_shift = option("--allow-shift", is_flag=True, help="Go on above 2 HSI pixels of misregistration.", group=_IMAGING)
+coregister = option("--coregister", is_flag=True, help="Move the MSI by the misregistration measured.", group=_IMAGING)
+overwrite = option("--overwrite", is_flag=True, help="Replace an existing output.", group="Output")

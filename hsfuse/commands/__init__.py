@@ -1,0 +1,1 @@
+"""What each command does, callable from Python: `from hsfuse.commands.fuse import fuse`."""
