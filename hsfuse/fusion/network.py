@@ -49,7 +49,7 @@ class NetworkMethod:
         adapter = SceneAdapter.fit(patches, imaging, self.coefficients)
         trust = self._calibrate(patches, imaging)
         logger.info("the network's correction of the linear estimate counts %.2f on this scene", trust)
-        return FittedNetwork(self.network, adapter, trust)
+        return FittedNetwork(self.network, adapter, self.coefficients, trust)
 
     def _calibrate(self, patches: Sequence[Patch], imaging: ImagingModel) -> float:
         """How much of the correction to add, 0 to 1, by least squares one Wald level down.
@@ -69,7 +69,7 @@ class NetworkMethod:
         along, energy = 0.0, 0.0
         for patch, truth, valid in usable:
             inputs = adapter.inputs(patch.hsi, patch.msi)
-            correction = _correct(self.network, adapter, inputs.batched()) - inputs.linear
+            correction = _correct(self.network, adapter, inputs, self.coefficients) - inputs.linear
             bands = adapter.subspace.decode(correction) - adapter.subspace.decode(torch.zeros_like(correction))
             missed = (truth - adapter.decode(inputs.linear, inputs, patch.hsi))[:, valid]
             weight = 1 / (missed**2).mean(dim=1).clamp_min(1e-30)
@@ -88,6 +88,9 @@ class FittedNetwork:
     adapter: SceneAdapter
     """The scene's subspace and linear prediction."""
 
+    coefficients: int
+    """How many the network works on."""
+
     trust: float
     """Part of the correction that is added, 0 to 1."""
 
@@ -97,15 +100,15 @@ class FittedNetwork:
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse a tile: Y (C, h, w) and P (c, r·h, r·w) to (C, r·h, r·w)."""
         inputs = self.adapter.inputs(hsi, msi)
-        corrected = _correct(self.network, self.adapter, inputs.batched())
+        corrected = _correct(self.network, self.adapter, inputs, self.coefficients)
         return self.adapter.decode(torch.lerp(inputs.linear, corrected, self.trust), inputs, hsi)
 
 
-def _correct(network: nn.Module, adapter: SceneAdapter, batch: SubspaceInputs) -> Tensor:
-    """The network's coefficients (K, H, W)."""
+def _correct(network: nn.Module, adapter: SceneAdapter, inputs: SubspaceInputs, size: int) -> Tensor:
+    """The coefficients (K, H, W) by a network of `size` coefficients; the scene may have fewer."""
     with torch.no_grad():
-        corrected: Tensor = network(batch, adapter.condition())[0]
-    return corrected
+        corrected: Tensor = network(inputs.batched().padded(size), adapter.condition().padded(size))[0]
+    return corrected[: adapter.size]
 
 
 def _some_of(patches: Sequence[Patch], ratio: int) -> list[TensorPatch]:

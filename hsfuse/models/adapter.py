@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
+from torch.nn import functional as F
 
 from hsfuse.errors import SceneError
 from hsfuse.imaging import BlurDecimate, upsample
@@ -218,6 +219,11 @@ class SubspaceInputs:
         """The same with a batch axis of one."""
         return SubspaceInputs(self.linear[None], self.msi[None], self.hsi[None])
 
+    def padded(self, size: int) -> SubspaceInputs:
+        """A batch with empty coefficients up to `size`, for a scene with fewer bands than a network expects."""
+        missing = (0, 0, 0, 0, 0, size - self.linear.shape[1])
+        return SubspaceInputs(*(F.pad(part, missing) for part in (self.linear, self.msi, self.hsi)))
+
 
 @dataclass(frozen=True)
 class SceneCondition:
@@ -237,6 +243,20 @@ class SceneCondition:
     """Noise of the MSI in each predicted coefficient, (B, K)."""
     blur: BlurDecimate
     """B, one for the batch or one an image."""
+
+    def padded(self, size: int) -> SceneCondition:
+        """The same with empty coefficients up to `size`."""
+        missing = size - self.residual.shape[1]
+        ends = (0, missing)
+        return SceneCondition(
+            F.pad(self.mixing, (0, missing, 0, missing)),
+            F.pad(self.mixing_offset, ends),
+            F.pad(self.residual, ends, value=1.0),
+            F.pad(self.spread, ends, value=1.0),
+            F.pad(self.hsi_noise, ends),
+            F.pad(self.msi_noise, ends),
+            self.blur,
+        )
 
     def scalars(self) -> Tensor:
         """Numbers of order one that tell how far the linear prediction can be trusted, (B, K, 4)."""
