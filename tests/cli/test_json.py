@@ -1,0 +1,119 @@
+"""`--json`: exactly one object on stdout, with the keys of the contract and no number that JSON does not know."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from .conftest import EXAMPLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import WriteRaster
+
+    from .conftest import Ended, RunHere
+
+
+def content_of(ended: Ended) -> dict[str, Any]:
+    assert ended.status == 0, ended.stderr
+
+    def refuse(number: str) -> None:
+        raise AssertionError(f"{number} is not JSON")
+
+    content = json.loads(ended.stdout, parse_constant=refuse)
+    assert isinstance(content, dict)
+    return content
+
+
+def test_fuse(hsfuse: RunHere, known_pair: list[str], tmp_path: Path) -> None:
+    output = tmp_path / "out.tif"
+    content = content_of(hsfuse("fuse", *known_pair, "-o", output, "--json"))
+    facts = {
+        "output": str(output), "width": 72, "height": 60, "bands": 200, "ratio": 3, "model": "gsa", "weights": None,
+        "device": "cpu", "precision": "fp32", "tiles": 1, "warnings": [],
+    }  # fmt: skip
+    assert {key: content[key] for key in facts} == facts
+    assert 0 < content["seconds"] < 60
+    assert 50 < content["peak_memory_mb"] < 10_000
+
+
+def test_fuse_names_its_weights(hsfuse: RunHere, known_pair: list[str], tmp_path: Path) -> None:
+    words = [*known_pair, "--model", "mgdunlss", "--hsi-bands", "1-200", "-o", tmp_path / "out.tif", "--json"]
+    assert content_of(hsfuse("fuse", *words))["weights"] == "mgdunlss-universal"
+
+
+def test_simulate_then_evaluate(hsfuse: RunHere, tmp_path: Path) -> None:
+    folder = tmp_path / "pair"
+    words = ["--reference", EXAMPLE / "hsi.tif", "--ratio", "4", "--srf", "sentinel-2a:B3,B4", "-o", folder]
+    made = content_of(hsfuse("simulate", *words, "--json"))
+    assert made["hsi"] == {"bands": 200, "width": 12, "height": 12}
+    assert made["msi"] == {"bands": 2, "width": 48, "height": 48}
+    names = ("hsi.tif", "msi.tif", "reference.tif", "imaging.json")
+    assert (made["ratio"], made["files"]) == (4, [str(folder / name) for name in names])
+
+    truth, pair = folder / "imaging.json", ["--hsi", folder / "hsi.tif", "--msi", folder / "msi.tif"]
+    fused = tmp_path / "fused.tif"
+    content_of(hsfuse("fuse", *pair, "--srf", truth, "--psf", truth, "--model", "gsa", "-o", fused, "--json"))
+    scores = content_of(hsfuse("evaluate", "--fused", fused, "--reference", folder / "reference.tif", "--json"))
+    assert set(scores["metrics"]) == {"psnr", "sam", "ergas", "rmse", "cc", "uiqi", "ssim"}
+    assert 20 < scores["metrics"]["psnr"] < 60
+    assert (len(scores["bands"]), scores["pixels"]) == (200, 48 * 48)
+    assert scores["bands"][0]["wavelength_nm"] == pytest.approx(400, abs=1)
+    mean = np.mean([band["psnr"] for band in scores["bands"]])
+    assert mean == pytest.approx(scores["metrics"]["psnr"])
+
+
+def test_evaluate_writes_null_for_what_is_not_finite(hsfuse: RunHere, write_raster: WriteRaster) -> None:
+    path = write_raster("a.tif", np.full((2, 20, 20), 0.5, np.float32))
+    scores = content_of(hsfuse("evaluate", "--fused", path, "--reference", path, "--ratio", "3", "--json"))
+    assert scores["metrics"]["psnr"] is None
+    assert scores["metrics"]["rmse"] == 0
+    assert scores["bands"][0] == {"wavelength_nm": None} | scores["bands"][0]
+
+
+def test_info_of_a_pair(hsfuse: RunHere) -> None:
+    content = content_of(hsfuse("info", EXAMPLE / "msi.tif", EXAMPLE / "hsi.tif", "--json"))
+    msi, hsi = content["scenes"]
+    assert (hsi["width"], hsi["height"], hsi["count"], hsi["dtype"]) == (48, 48, 200, "uint16")
+    assert (hsi["crs"], hsi["pixel_size"], hsi["nodata"]) == ("EPSG:32616", [60, 60], 0)
+    assert (len(hsi["wavelength_nm"]), len(hsi["fwhm_nm"]), hsi["bad_bands"]) == (200, 200, [])
+    assert msi["names"] == ["B2", "B3", "B4", "B8"]
+    pair = content["pair"]
+    assert (pair["hsi"], pair["msi"]) == (hsi["path"], msi["path"])
+    assert (pair["fusible"], pair["reason"], pair["ratio"]) == (True, None, 3)
+    assert (pair["overlap"], pair["resampled"]) == ({"width": 48, "height": 48}, False)
+
+
+def test_info_of_a_scene_that_says_little(hsfuse: RunHere, write_raster: WriteRaster) -> None:
+    numbers = np.ones((3, 9, 9), np.float32)
+    path = write_raster("plain.tif", numbers, crs=None, nodata=float("nan"))
+    content = content_of(hsfuse("info", path, "--json"))
+    scene = content["scenes"][0]
+    assert (scene["crs"], scene["nodata"], scene["wavelength_nm"], scene["sensor"]) == (None, "nan", None, None)
+    assert content["pair"] is None
+
+
+def test_weights(hsfuse: RunHere) -> None:
+    listed = content_of(hsfuse("weights", "list", "--json"))["weights"]
+    assert "mgdunlss-universal" in [file["name"] for file in listed]
+    shown = content_of(hsfuse("weights", "show", "mgdunlss-universal", "--json"))
+    assert shown in listed
+    assert shown["model"] == "mgdunlss"
+    assert shown["trained_on"]
+    verified = content_of(hsfuse("weights", "verify", "mgdunlss-universal", "--json"))
+    assert verified["ok"] is True
+    assert (len(verified["sha256"]), verified["file"]) == (64, shown["file"])
+
+
+def test_estimate(hsfuse: RunHere, tmp_path: Path) -> None:
+    pair = ["--hsi", EXAMPLE / "hsi.tif", "--msi", EXAMPLE / "msi.tif"]
+    output = tmp_path / "imaging.json"
+    content = content_of(hsfuse("estimate", *pair, "--srf", "sentinel-2a", "-o", output, "--json"))
+    assert (content["output"], content["ratio"]) == (str(output), 3)
+    assert content["msi_bands"] == ["B2", "B3", "B4", "B8"]
+    assert content["fwhm_hsi_pixels"] == pytest.approx([1, 1], abs=0.1)
+    assert json.loads(output.read_text())["format"] == "hsfuse-imaging/1"

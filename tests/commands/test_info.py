@@ -1,0 +1,60 @@
+"""What a scene is, and whether two can be fused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from hsfuse.commands.info import info
+from hsfuse.errors import SceneError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import WriteRaster
+
+    from .conftest import KnownPair, MakePair
+
+
+def test_a_pair_that_can_be_fused_in_either_order(pair: KnownPair) -> None:
+    for paths in ((pair.hsi, pair.msi), (pair.msi, pair.hsi)):
+        verdict = info(paths).pair
+        assert verdict is not None
+        assert (verdict.hsi, verdict.msi) == (str(pair.hsi), str(pair.msi))
+        assert (verdict.fusible, verdict.reason, verdict.ratio) == (True, None, 3)
+        assert (verdict.overlap, verdict.resampled) == ((48, 40), False)
+
+
+def test_a_pair_is_only_of_two(pair: KnownPair) -> None:
+    assert info([pair.hsi]).pair is None
+    result = info([pair.hsi, pair.msi, pair.reference])
+    assert result.pair is None
+    assert [scene.count for scene in result.scenes] == [20, 4, 20]
+
+
+def test_a_pair_that_cannot_be_fused_says_why(make_pair: MakePair) -> None:
+    apart = make_pair(msi={"origin": (7e5, 5e6)})
+    verdict = info([apart.hsi, apart.msi]).pair
+    assert verdict is not None
+    assert not verdict.fusible
+    assert verdict.reason is not None
+    assert "do not overlap" in verdict.reason
+    odd = make_pair(msi={"pixel": 12.0})
+    verdict = info([odd.hsi, odd.msi]).pair
+    assert verdict is not None
+    assert "not a whole fraction" in str(verdict.reason)
+
+
+def test_bad_bands_and_sensor_are_told(write_raster: WriteRaster) -> None:
+    numbers = np.full((4, 9, 9), 7, np.uint16)
+    numbers[2] = 0
+    scene = info([write_raster("S2A_x.tif", numbers, nodata=0)]).scenes[0]
+    assert scene.bands.good.tolist() == [True, True, False, True]
+    assert scene.sensor == "sentinel-2a"
+
+
+def test_what_is_no_scene_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SceneError, match="no such file"):
+        info([tmp_path / "nowhere.tif"])

@@ -1,0 +1,151 @@
+"""Work that breaks off: damaged files, full disks and signals leave the old output, or none, and no litter."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import rasterio
+
+from .conftest import RNG, listing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .conftest import Bench
+
+
+def cut(path: Path, keep: float) -> None:
+    """Truncate a file to a part of its length."""
+    os.truncate(path, int(path.stat().st_size * keep))
+
+
+# --- damaged files ---
+
+
+@pytest.mark.parametrize("role", ["hsi", "msi"])
+@pytest.mark.parametrize("keep", [0.3, 0.9])
+def test_a_truncated_tiff(bench: Bench, role: str, keep: float) -> None:
+    cut(bench.folder / f"{role}.tif", keep)
+    ended = bench.fuse()
+    assert (ended.status, ended.stdout, ended.changed) == (2, "", set())
+    assert ended.sentence.startswith(f"{role}.tif: ")
+    assert "cut off" in ended.sentence
+
+
+def test_a_truncated_envi_file(bench: Bench) -> None:
+    bench.write_raster("cube.img", RNG.integers(1, 9, (6, 20, 24)).astype(np.int16), pixel=30.0, driver="ENVI")
+    cut(bench.folder / "cube.img", 0.5)
+    ended = bench.fuse(hsi="cube.img")
+    assert (ended.status, ended.changed) == (2, set())
+    assert "cut off, 2880 bytes where its header asks for 5760" in ended.sentence
+
+
+@pytest.fixture
+def damaged(bench: Bench) -> Bench:
+    """A compressed HSI of 320 × 320 pixels with a block broken that a first look does not read."""
+    numbers = RNG.integers(100, 9000, (6, 320, 320)).astype(np.int16)
+    blocks = {"tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate", "interleave": "band"}
+    path = bench.hsi(numbers, **blocks)
+    bench.msi(RNG.integers(100, 9000, (2, 960, 960)).astype(np.uint16))
+    content = bytearray(path.read_bytes())
+    with rasterio.open(path) as dataset:  # a block between the patches of the first look
+        offset = int(dataset.get_tag_item("BLOCK_OFFSET_4_4", dm="TIFF", bidx=1))
+    content[offset : offset + 64] = b"\xff" * 64
+    path.write_bytes(content)
+    return bench
+
+
+def test_a_block_that_turns_out_broken_on_the_way(damaged: Bench) -> None:
+    """That the file is damaged shows when the work has begun: status 1, and the old output as it was."""
+    (damaged.folder / "out.tif").write_text("old")
+    ended = damaged.fuse("--overwrite", "--tile", "64")
+    assert (ended.status, ended.stdout, ended.changed) == (1, "", set())
+    assert ended.sentence.startswith("hsi.tif: cannot be read as a raster")
+
+
+# --- a full disk ---
+
+
+@pytest.fixture
+def short_files() -> Iterator[None]:
+    """No file may grow beyond 40 kB, as on a disk that fills up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("short_files")
+@pytest.mark.parametrize("old", [None, "old"])
+def test_a_disk_that_fills_up(bench: Bench, old: str | None) -> None:
+    if old is not None:
+        (bench.folder / "out.tif").write_text(old)
+    ended = bench.fuse("--overwrite", "--dtype", "float64", "--nodata", "-1")
+    assert (ended.status, ended.stdout, ended.changed) == (1, "", set())
+    # libtiff speaks for itself, past GDAL, before the sentence
+    assert ended.stderr.splitlines()[-1].startswith("hsfuse: out.tif could not be written")
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.usefixtures("short_files")
+def test_a_simulation_on_a_disk_that_fills_up(bench: Bench) -> None:
+    ended = bench.run(
+        "simulate", "--reference", "hsi.tif", "--ratio", "2", "--srf", "sentinel-2a:B3", "-o", "new/pair",
+        "--dtype", "float64",
+    )  # fmt: skip
+    assert (ended.status, ended.stdout, ended.changed) == (1, "", set())
+
+
+# --- signals ---
+
+
+def long_run(bench: Bench) -> list[str]:
+    """Words of a fuse that takes minutes: a network on many small tiles."""
+    bench.hsi(RNG.integers(100, 9000, (30, 100, 120)).astype(np.int16), wavelengths=None)
+    bench.msi(RNG.integers(100, 9000, (2, 300, 360)).astype(np.uint16))
+    content = json.loads((bench.folder / "imaging.json").read_text())
+    content["srf"] |= {"hsi_wavelength_nm": None, "matrix": [[1 / 30] * 30] * 2}
+    (bench.folder / "imaging.json").write_text(json.dumps(content))
+    words = [word for word in bench.fuse_words("--overwrite", "--tile", "12", "--overlap", "4") if word != "-q"]
+    return [*words, "--model", "mgdunlss"]
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_signal_in_the_middle_of_a_fuse(bench: Bench, sent: signal.Signals, status: int) -> None:
+    """Ctrl-C and a batch system's SIGTERM clean up; whatever kills the process, the old output stays."""
+    words = long_run(bench)
+    (bench.folder / "out.tif").write_text("old")
+    before = listing(bench.folder)
+    with bench.start(*words) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("fuse: ")
+        time.sleep(0.5)
+        assert process.poll() is None, "it was over too soon"
+        process.send_signal(sent)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (status, "")
+    after = listing(bench.folder)
+    assert after["out.tif"] == before["out.tif"]
+    if sent != signal.SIGKILL:
+        assert after == before
+        assert "Traceback" not in err
+    if sent == signal.SIGINT:
+        assert err.strip() == "hsfuse: interrupted: nothing was written"
+
+
+def test_a_signal_while_libraries_are_loaded(bench: Bench) -> None:
+    with bench.start(*bench.fuse_words()) as process:
+        time.sleep(0.4)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    assert not (bench.folder / "out.tif").exists()
