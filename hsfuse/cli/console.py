@@ -8,6 +8,7 @@ import json
 import logging
 import signal
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -104,7 +105,8 @@ class Console:
     @contextlib.contextmanager
     def running(self, config: dict[str, str], *, debug: bool) -> Iterator[None]:
         """Set up logging and GDAL's configuration for the length of a command."""
-        signal.signal(signal.SIGTERM, _terminated)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _terminated)
         global _debug  # noqa: PLW0603 (read where errors are reported, outside of any command)
         _debug = debug
         level = [logging.WARNING, logging.INFO, logging.DEBUG][min(self.verbose, 2)]

@@ -12,6 +12,7 @@ import torch
 from hsfuse import __version__
 from hsfuse.commands.pairing import ImagedPair, image_pair, open_pair
 from hsfuse.errors import RequestError
+from hsfuse.fusion.devices import to_device
 from hsfuse.fusion.engine import Compute, Progress, as_patch, fuse_tiles
 from hsfuse.fusion.memory import available_bytes, fitting_tile, peak_megabytes
 from hsfuse.fusion.methods import DEFAULT_METHOD, ChosenMethod, choose_method
@@ -153,25 +154,20 @@ def fuse(
     pair = open_pair(hsi, msi, hsi_bands=hsi_bands, msi_bands=msi_bands, window=window, ratio=ratio)
     imaged = image_pair(pair, srf=srf, psf=psf, allow_shift=allow_shift, coregister=coregister)
     pair = imaged.pair
-    bands = pair.hsi.bands.select(pair.hsi_bands)
-    index = list(pair.hsi_bands)
-    with CogWriter(
-        Path(output),
-        pair.fine_grid,
-        bands,
-        dtype or pair.hsi.dtype,
-        nodata if nodata is not None else pair.hsi.nodata,
-        pair.hsi.scales[index],
-        pair.hsi.offsets[index],
-        tags=_tags(chosen, imaged),
+    plan, redone = fuse_imaged(
+        imaged,
+        chosen,
+        output,
+        compute=compute,
+        tile=tile,
+        overlap=overlap,
+        memory=memory,
+        dtype=dtype,
+        nodata=nodata,
         creation_options=creation_options,
         overwrite=overwrite,
-    ) as writer:
-        fitted = chosen.method.fit([as_patch(block) for block in pair.sample()], imaged.imaging)
-        plan = plan_tiles(imaged, fitted, tile=tile, overlap=overlap, memory=memory)
-        redone = fuse_tiles(
-            pair, fitted, plan, writer, bands=len(bands), compute=compute, progress=progress or _Silent()
-        )
+        progress=progress,
+    )
     warnings = list(imaged.warnings)
     if redone:
         warnings.append(f"{redone} of {len(plan)} tiles were not finite in {precision} and were computed in fp32")
@@ -179,7 +175,7 @@ def fuse(
         Path(output),
         pair.fine_grid.width,
         pair.fine_grid.height,
-        len(bands),
+        len(pair.hsi_bands),
         pair.ratio,
         chosen.name,
         None if chosen.weights is None else chosen.weights.name,
@@ -196,8 +192,56 @@ def fuse(
     )
 
 
-def plan_tiles(
+def fuse_imaged(
     imaged: ImagedPair,
+    chosen: ChosenMethod,
+    output: str | os.PathLike[str],
+    *,
+    compute: Compute,
+    tile: int | None = None,
+    overlap: int | None = None,
+    memory: int | None = None,
+    dtype: str | None = None,
+    nodata: float | None = None,
+    creation_options: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> tuple[TilePlan, int]:
+    """Fuse a pair whose imaging model is known into a COG; the arguments are those of `fuse`.
+
+    Returns:
+        The tiles, and how many of them were computed again in float32.
+
+    Raises:
+        RequestError: The tiles or the output cannot be had.
+        WorkError: The work failed on the way; the old output, if any, is untouched.
+    """
+    pair = imaged.pair
+    index = list(pair.hsi_bands)
+    with CogWriter(
+        Path(output),
+        pair.fine_grid,
+        pair.hsi.bands.select(index),
+        dtype or pair.hsi.dtype,
+        nodata if nodata is not None else pair.hsi.nodata,
+        pair.hsi.scales[index],
+        pair.hsi.offsets[index],
+        tags=_tags(chosen, imaged),
+        creation_options=creation_options,
+        overwrite=overwrite,
+    ) as writer:
+        fitted = chosen.method.fit([as_patch(block) for block in pair.sample()], imaged.imaging)
+        plan = plan_tiles(pair.window, len(index), pair.ratio, fitted, tile=tile, overlap=overlap, memory=memory)
+        redone = fuse_tiles(
+            pair, fitted, plan, writer, bands=len(index), compute=compute, progress=progress or _Silent()
+        )
+    return plan, redone
+
+
+def plan_tiles(
+    area: PixelWindow,
+    bands: int,
+    ratio: int,
     fitted: FittedMethod,
     *,
     tile: int | None = None,
@@ -206,17 +250,25 @@ def plan_tiles(
 ) -> TilePlan:
     """The tiles asked for, or those that fit into memory with the overlap that the method needs.
 
+    Args:
+        area: What is fused, in HSI pixels; only its size matters.
+        bands: C, of the fused image.
+        ratio: HSI pixel over fine pixel.
+        fitted: The method.
+        tile: Edge of a tile in HSI pixels.
+        overlap: Of tiles, in HSI pixels.
+        memory: Bound on the resident memory in bytes; by default half of what is free.
+
     Raises:
         RequestError: The tile is too small for the overlap, or for the memory.
     """
-    pair = imaged.pair
     if overlap is None:
         overlap = 2 * fitted.margin + BLEND_PIXELS
     if tile is None:
         budget = memory if memory is not None else available_bytes() // 2
-        tile = fitting_tile(len(pair.hsi_bands), pair.window.width, pair.ratio, overlap, budget)
+        tile = fitting_tile(bands, area.width, ratio, overlap, budget)
     margin = min(fitted.margin, overlap // 2)
-    return TilePlan.make(pair.window.width, pair.window.height, pair.ratio, tile=tile, overlap=overlap, margin=margin)
+    return TilePlan.make(area.width, area.height, ratio, tile=tile, overlap=overlap, margin=margin)
 
 
 def choose_compute(device: str, precision: str) -> tuple[Compute, str]:

@@ -159,10 +159,19 @@ class _Line:
             self._stopped.set()
             raise
         finally:
-            thread.join()
+            self._wait(thread)
             if self._error is not None and self._stopped.is_set():
                 error, self._error = self._error, None
                 raise error
+
+    def _wait(self, thread: threading.Thread) -> None:
+        """Join, also when interrupted: what the thread works on is only let go when it has ended."""
+        try:
+            thread.join()
+        except BaseException:
+            self._stopped.set()
+            thread.join()
+            raise
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:

@@ -18,6 +18,7 @@ from hsfuse.models.weights import WeightsFile, bundled_weights, find_weights
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import torch
     from torch import Tensor
 
     from hsfuse.imaging import ImagingModel
@@ -89,6 +90,10 @@ class ChosenMethod:
 
     weights: WeightsFile | None
     """None where the method needs none."""
+
+    def on(self, device: torch.device) -> Method:
+        """The method with its network, if it has one, on a device."""
+        return self.method.to(device) if isinstance(self.method, NetworkMethod) else self.method
 
 
 def choose_method(name: str, weights: str | None = None) -> ChosenMethod:

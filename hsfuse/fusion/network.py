@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from hsfuse.errors import SceneError, WeightsError
+from hsfuse.fusion.devices import to_device
 from hsfuse.imaging import degrade_pair
 from hsfuse.models.adapter import SceneAdapter, TensorPatch
 
@@ -43,6 +44,11 @@ class NetworkMethod:
         self.network = weights.network()
         self.ratios = weights.card.ratios
         self.coefficients: int = weights.card.config["subspace"]
+
+    def to(self, device: torch.device) -> NetworkMethod:
+        """The same with its network on a device."""
+        self.network.to(device)
+        return self
 
     def fit(self, patches: Sequence[Patch], imaging: ImagingModel) -> FittedNetwork:
         """Fit the scene's adapter, and how far the correction is trusted on this scene."""
@@ -99,16 +105,21 @@ class FittedNetwork:
 
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse a tile: Y (C, h, w) and P (c, r·h, r·w) to (C, r·h, r·w)."""
-        inputs = self.adapter.inputs(hsi, msi)
-        corrected = _correct(self.network, self.adapter, inputs, self.coefficients)
-        return self.adapter.decode(torch.lerp(inputs.linear, corrected, self.trust), inputs, hsi)
+        # Spectra stay in float32 whatever the engine chose for the network: half holds three digits.
+        with torch.autocast(hsi.device.type, enabled=False):
+            inputs = self.adapter.inputs(hsi, msi)
+        corrected = _correct(self.network, self.adapter, inputs, self.coefficients).float()
+        with torch.autocast(hsi.device.type, enabled=False):
+            return self.adapter.decode(torch.lerp(inputs.linear, corrected, self.trust), inputs, hsi)
 
 
 def _correct(network: nn.Module, adapter: SceneAdapter, inputs: SubspaceInputs, size: int) -> Tensor:
-    """The coefficients (K, H, W) by a network of `size` coefficients; the scene may have fewer."""
+    """The coefficients (K, H, W) by a network of `size` coefficients, on its device; the scene may have fewer."""
+    device = next(network.parameters()).device
+    batch, condition = inputs.batched().padded(size), adapter.condition().padded(size)
     with torch.no_grad():
-        corrected: Tensor = network(inputs.batched().padded(size), adapter.condition().padded(size))[0]
-    return corrected[: adapter.size]
+        corrected: Tensor = network(to_device(batch, device), to_device(condition, device))[0]
+    return corrected[: adapter.size].to(inputs.linear.device)
 
 
 def _some_of(patches: Sequence[Patch], ratio: int) -> list[TensorPatch]:

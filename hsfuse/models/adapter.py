@@ -18,6 +18,7 @@ method makes (four decibels of mean PSNR at 30 dB in the HSI, on six scenes):
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -272,14 +273,18 @@ class SceneCondition:
         )
 
 
+@dataclass(frozen=True)
 class SceneAdapter:
     """The subspace and the linear prediction of one scene, fitted once and handed to every tile."""
 
-    def __init__(self, subspace: SpectralSubspace, prediction: LinearPrediction, blur: BlurDecimate) -> None:
-        """Put the parts together; `fit` makes them out of a scene."""
-        self.subspace = subspace
-        self.prediction = prediction
-        self.blur = blur
+    subspace: SpectralSubspace
+    """What the coefficients mean."""
+
+    prediction: LinearPrediction
+    """How the MSI tells them."""
+
+    blur: BlurDecimate
+    """B."""
 
     @classmethod
     def fit(cls, patches: Sequence[Patch], imaging: ImagingModel, size: int = 10) -> SceneAdapter:
@@ -349,8 +354,8 @@ def band_noise(pixels: Tensor) -> Tensor:
         unmix = _from_neighbours(gram, predictors)
     rest = _at_most(centred, 20000) @ unmix
     robust = 1.4826 * rest.abs().median(dim=0).values
-    spread: Tensor = torch.maximum(robust, 0.1 * rest.pow(2).mean(dim=0).sqrt())
-    return spread * (count / max(count - predictors, 1)) ** 0.5
+    spread = torch.maximum(robust, 0.1 * rest.pow(2).mean(dim=0).sqrt())
+    return spread * math.sqrt(count / max(count - predictors, 1))
 
 
 def _from_neighbours(gram: Tensor, predictors: int) -> Tensor:

@@ -142,7 +142,7 @@ def _card(metadata: dict[str, str], path: Path) -> WeightsCard:
         for name in ("ratios", "trained_on", "validated_on"):
             content[name] = tuple(content[name])
         card = WeightsCard(**content)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"{path} is a safetensors file, but not one of hsfuse (its header is missing)") from error
     if card.architecture not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))

@@ -25,6 +25,13 @@ _COMPRESSIONS = (*_WITH_PREDICTOR, "LERC", "LERC_DEFLATE", "LERC_ZSTD", "LZMA", 
 _WITHOUT_EFFECT = ("OVERVIEWS", "RESAMPLING", "OVERVIEW_RESAMPLING", "INTERLEAVE")
 
 
+_KNOWN = {
+    "BIGTIFF", "BLOCKSIZE", "COMPRESS", "GEOTIFF_VERSION", "INTERLEAVE", "LEVEL", "MAX_Z_ERROR", "NUM_THREADS",
+    "OVERVIEWS", "OVERVIEW_COMPRESS", "OVERVIEW_PREDICTOR", "OVERVIEW_RESAMPLING", "PREDICTOR", "RESAMPLING",
+    "SPARSE_OK", "STATISTICS",
+}  # fmt: skip
+
+
 def default_nodata(dtype: np.dtype[Any]) -> float:
     """The nodata value of files that were given none: NaN, or the least value of an integer type."""
     return float("nan") if dtype.kind == "f" else float(np.iinfo(dtype).min)
@@ -56,6 +63,14 @@ def checked_options(options: Mapping[str, str]) -> dict[str, str]:
     compression = checked.get("COMPRESS", "DEFLATE").upper()
     if compression not in _COMPRESSIONS:
         raise OutputError(f"COMPRESS={compression} cannot hold a cube: choose one of {', '.join(_COMPRESSIONS)}")
+    unknown = sorted(set(checked) - _KNOWN)
+    if unknown:
+        raise OutputError(
+            f"{unknown[0]} is no creation option of GDAL's COG driver: known are {', '.join(sorted(_KNOWN))}"
+        )
+    block = checked.get("BLOCKSIZE", str(BLOCK))
+    if not block.isdecimal() or int(block) < 64 or int(block) % 16:
+        raise OutputError(f"BLOCKSIZE={block} is no block's edge: give a multiple of 16 from 64 on")
     return checked
 
 

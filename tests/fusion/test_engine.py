@@ -1,7 +1,5 @@
 """The engine gives the same image tiled and untiled, keeps nodata to its pixels, and stops when a stage fails."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
@@ -10,29 +8,9 @@ from hsfuse.errors import WorkError
 from hsfuse.fusion.engine import Compute, as_patch, fuse_tiles
 from hsfuse.fusion.methods import METHODS, choose_method
 from hsfuse.fusion.tiles import TilePlan
-from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade
-from hsfuse.scenes import PairBlock
 
 CPU = Compute(torch.device("cpu"))
 TILED = ["gsa", "mtf-glp", "mtf-glp-subspace", "bicubic"]
-
-
-@dataclass
-class ArraySource:
-    """A pair in memory, read like a `Pair`."""
-
-    whole: PairBlock
-    ratio: int
-
-    def read(self, window):
-        fine = window.scaled(self.ratio)
-        whole = self.whole
-        return PairBlock(
-            whole.hsi[:, window.rows, window.columns].copy(),
-            whole.hsi_valid[window.rows, window.columns],
-            whole.msi[:, fine.rows, fine.columns].copy(),
-            whole.msi_valid[fine.rows, fine.columns],
-        )
 
 
 class ArraySink:
@@ -62,30 +40,6 @@ class Silent:
     def finish(self): ...
 
 
-def textured(rows, columns, bands=24, seed=0):
-    """A scene of smooth abundances with edges and texture, (bands, rows, columns), about 0.1 to 1."""
-    generator = np.random.default_rng(seed)
-    spectra = np.cumsum(generator.normal(size=(5, bands)), axis=1)
-    spectra = 0.2 + 0.6 * (spectra - spectra.min()) / np.ptp(spectra)
-    y, x = np.mgrid[:rows, :columns]
-    maps = np.stack(
-        [np.sin(x / (5 + 3 * k) + k) * np.cos(y / (7 + 2 * k)) + 0.3 * ((x // 17 + y // 13 + k) % 3) for k in range(5)]
-    )
-    maps = np.exp(maps + 0.2 * generator.normal(size=maps.shape))
-    return np.einsum("kb,khw->bhw", spectra, maps / maps.sum(axis=0)).astype(np.float32)
-
-
-def made_pair(rows=60, columns=66, ratio=3, image=None):
-    """A simulated pair as a source, with its imaging model."""
-    truth = textured(rows * ratio, columns * ratio) if image is None else image
-    nm = np.linspace(450, 900, len(truth))
-    srf = SpectralResponse.from_gaussians([490, 560, 665, 842], [66, 36, 31, 106], nm)
-    model = ImagingModel(srf, PointSpread.gaussian(ratio, 1.0))
-    wald = degrade(truth, model)
-    block = PairBlock(wald.hsi, wald.hsi_valid, wald.msi, wald.msi_valid)
-    return ArraySource(block, ratio), model
-
-
 def fused(source, fitted, *, tile, overlap=None, align=64):
     rows, columns = source.whole.hsi_valid.shape
     overlap = 2 * fitted.margin + 4 if overlap is None else overlap
@@ -97,7 +51,7 @@ def fused(source, fitted, *, tile, overlap=None, align=64):
 
 
 @pytest.mark.parametrize("name", TILED)
-def test_methods_of_finite_reach_do_not_show_their_tiles(name):
+def test_methods_of_finite_reach_do_not_show_their_tiles(name, made_pair):
     source, model = made_pair()
     fitted = choose_method(name).method.fit([as_patch(source.whole)], model)
     whole, tiled = fused(source, fitted, tile=100), fused(source, fitted, tile=36)
@@ -107,7 +61,7 @@ def test_methods_of_finite_reach_do_not_show_their_tiles(name):
 
 
 @pytest.mark.parametrize("name", [*TILED, "mgdunlss"])
-def test_a_linear_gradient_has_no_seam(name):
+def test_a_linear_gradient_has_no_seam(name, made_pair):
     ramp = np.linspace(0.2, 1, 180, dtype=np.float32)
     gradient = (ramp[:, None] + ramp[None, :])[None] * np.linspace(0.5, 1, 24, dtype=np.float32)[:, None, None]
     source, model = made_pair(image=gradient)
@@ -117,7 +71,7 @@ def test_a_linear_gradient_has_no_seam(name):
     assert max(bends) < 2e-3 * np.ptp(gradient)
 
 
-def test_steps_across_the_networks_tile_borders_are_no_larger_than_elsewhere():
+def test_steps_across_the_networks_tile_borders_are_no_larger_than_elsewhere(made_pair):
     source, model = made_pair()
     fitted = choose_method("mgdunlss").method.fit([as_patch(source.whole)], model)
     overlap = 2 * fitted.margin + 4
@@ -131,7 +85,7 @@ def test_steps_across_the_networks_tile_borders_are_no_larger_than_elsewhere():
     assert np.abs(whole - tiled).mean() < 2e-3 * np.ptp(whole)
 
 
-def test_holes_come_out_as_holes_and_touch_nothing_else():
+def test_holes_come_out_as_holes_and_touch_nothing_else(made_pair):
     source, model = made_pair()
     fitted = choose_method("mtf-glp").method.fit([as_patch(source.whole)], model)
     clean = fused(source, fitted, tile=36).image
@@ -151,7 +105,7 @@ def test_holes_come_out_as_holes_and_touch_nothing_else():
     np.testing.assert_allclose(holed.image[:, far], clean[:, far], atol=1e-5)
 
 
-def test_an_empty_tile_is_not_computed():
+def test_an_empty_tile_is_not_computed(made_pair):
     source, _ = made_pair(rows=30, columns=30)
     source.whole.hsi_valid[:] = False
 
@@ -179,20 +133,20 @@ class Failing:
         return torch.full((len(hsi), *msi.shape[-2:]), float("nan"))
 
 
-def test_what_is_not_finite_in_float32_is_an_error():
+def test_what_is_not_finite_in_float32_is_an_error(made_pair):
     source, _ = made_pair(rows=30, columns=30)
     with pytest.raises(WorkError, match="not finite"):
         fused(source, Failing(), tile=30)
 
 
-def test_a_full_device_says_what_to_do():
+def test_a_full_device_says_what_to_do(made_pair):
     source, _ = made_pair(rows=30, columns=30)
     with pytest.raises(WorkError, match="--tile"):
         fused(source, Failing(torch.OutOfMemoryError("no")), tile=30)
 
 
 @pytest.mark.parametrize("stage", ["read", "write"])
-def test_a_stage_that_fails_stops_the_run_with_its_own_error(stage):
+def test_a_stage_that_fails_stops_the_run_with_its_own_error(stage, made_pair):
     source, model = made_pair(rows=40, columns=40)
     fitted = choose_method("bicubic").method.fit([as_patch(source.whole)], model)
 
@@ -200,7 +154,7 @@ def test_a_stage_that_fails_stops_the_run_with_its_own_error(stage):
         def write(self, row, values, valid):
             raise WorkError("the disk is full")
 
-    class BrokenSource(ArraySource):
+    class BrokenSource(type(source)):
         def read(self, window):
             raise WorkError("the file breaks off")
 
@@ -211,7 +165,7 @@ def test_a_stage_that_fails_stops_the_run_with_its_own_error(stage):
         fuse_tiles(chosen, fitted, plan, sink, bands=24, compute=CPU, progress=Silent(), align=8)
 
 
-def test_half_precision_that_overflows_is_computed_again():
+def test_half_precision_that_overflows_is_computed_again(made_pair):
     source, _ = made_pair(rows=30, columns=30)
 
     class OverflowsInHalf:
