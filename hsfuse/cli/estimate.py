@@ -24,6 +24,7 @@ if TYPE_CHECKING:
                 help="estimate, or a sensor or file where it is known.", group="Imaging model")  # fmt: skip
 @options.psf
 @options.option("-o", "--output", required=True, metavar="imaging.json", help="The file to write.", group="Output")
+@options.option("--plot", metavar="p.png", help="Picture of the model; needs hsfuse[report].", group="Output")
 @options.overwrite
 def estimate(console: Console, hsi: str, msi: str, output: str, **choices: Any) -> None:
     """Estimate the spectral response, the point spread and the shift between two scenes.

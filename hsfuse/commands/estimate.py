@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hsfuse.commands.pairing import ImagedPair, image_pair, open_pair
 from hsfuse.errors import OutputError
+from hsfuse.imaging import load_table, sensor_names
 
 if TYPE_CHECKING:
     import os
@@ -38,6 +39,7 @@ def estimate(
     window: PixelWindow | None = None,
     ratio: int | None = None,
     overwrite: bool = False,
+    plot: str | os.PathLike[str] | None = None,
 ) -> EstimateResult:
     """Estimate the imaging model of a pair and write it.
 
@@ -52,17 +54,21 @@ def estimate(
         window: Part of the scene to look at, in HSI pixels.
         ratio: HSI pixel over MSI pixel; measured by default.
         overwrite: Replace an existing file.
+        plot: A picture of the model to draw as well; needs the `report` extra.
 
     Raises:
         RequestError: The pair cannot be read or does not determine the model, or the output is there already.
     """
     path = Path(output)
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists: pass --overwrite to replace it")
-    if not path.parent.is_dir():
-        raise OutputError(f"the folder {path.parent} does not exist: make it first")
+    for target in (path, *([] if plot is None else [Path(plot)])):
+        if target.exists() and not overwrite:
+            raise OutputError(f"{target} exists: pass --overwrite to replace it")
+        if not target.parent.is_dir():
+            raise OutputError(f"the folder {target.parent} does not exist: make it first")
     pair = open_pair(hsi, msi, hsi_bands=hsi_bands, msi_bands=msi_bands, window=window, ratio=ratio)
     imaged = image_pair(pair, srf=srf, psf=psf, allow_shift=True)
+    if plot is not None:
+        _draw(Path(plot), imaged)
     temporary = path.with_name(f".{path.name}.part")
     try:
         imaged.imaging.save(temporary)
@@ -71,3 +77,14 @@ def estimate(
         temporary.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written ({error.strerror}): choose another place") from error
     return EstimateResult(path, imaged)
+
+
+def _draw(path: Path, imaged: ImagedPair) -> None:
+    """The model beside the published response of the sensor that it looks like, or that was given."""
+    from hsfuse.report.plots import plot_imaging  # noqa: PLC0415 (matplotlib is an extra)
+
+    name = imaged.srf_source.partition(":")[0]
+    if imaged.estimate is not None and imaged.estimate.sensor:
+        name = imaged.estimate.sensor
+    published = load_table(name) if name in sensor_names() else None
+    plot_imaging(path, imaged.imaging, published=published, shift=imaged.shift)

@@ -1,0 +1,1 @@
+"""Pictures of results; needs the `report` extra (matplotlib)."""

@@ -1,0 +1,36 @@
+"""The picture is drawn from what was measured, and matplotlib stays an extra."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hsfuse.imaging import ImagingModel, Misregistration, PointSpread, SpectralResponse, load_table
+from hsfuse.report.plots import plot_imaging
+
+
+def model(wavelength=True):
+    nm = np.linspace(450, 900, 40)[::-1]  # not sorted
+    srf = SpectralResponse.from_gaussians([490, 560], [66, 36], nm, ["B2", "B3"])
+    if not wavelength:
+        srf = SpectralResponse(srf.matrix, srf.msi_bands)
+    return ImagingModel(srf, PointSpread.gaussian(3, (0.8, 1.2)), (0.4, -0.1))
+
+
+@pytest.mark.parametrize("wavelength", [True, False])
+def test_a_picture_is_written_with_and_without_wavelengths_and_shifts(tmp_path, wavelength):
+    pytest.importorskip("matplotlib", reason="needs the report extra")
+    shift = Misregistration(0.4, -0.1, 0.02, np.array([[0, 5, 5, 0.4, -0.1], [0, 20, 5, 0.42, -0.08]]), 2)
+    plot_imaging(tmp_path / "a.png", model(wavelength), published=load_table("sentinel-2a"), shift=shift)
+    plot_imaging(tmp_path / "b.png", model(wavelength))
+    first, second = ((tmp_path / name).read_bytes() for name in ("a.png", "b.png"))
+    assert first.startswith(b"\x89PNG")
+    assert second.startswith(b"\x89PNG")
+    assert first != second
+
+
+def test_commands_do_not_need_matplotlib():
+    code = "import sys, hsfuse.commands.estimate; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
