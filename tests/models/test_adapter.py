@@ -6,7 +6,8 @@ import torch
 
 from hsfuse.errors import SceneError
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade, upsample
-from hsfuse.models.adapter import SceneAdapter, SpectralSubspace, TensorPatch, band_noise
+from hsfuse.models.adapter import SceneAdapter, TensorPatch
+from hsfuse.models.subspace import SpectralSubspace, band_noise
 
 RATIO = 3
 
