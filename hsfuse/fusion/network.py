@@ -100,8 +100,9 @@ class FittedNetwork:
     trust: float
     """Part of the correction that is added, 0 to 1."""
 
-    margin: int = 4
-    """HSI pixels: beyond them a tile's rim is hardly felt (attention reaches further, but weakly)."""
+    margin: int = 3
+    """HSI pixels that the linear estimate reaches. Attention sees the whole tile: what that changes (3e-4 of the range,
+    root mean square, see examples/benchmarks/seams.py) no longer falls with distance, and is left to blending."""
 
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse a tile: Y (C, h, w) and P (c, r·h, r·w) to (C, r·h, r·w)."""

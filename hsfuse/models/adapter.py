@@ -4,10 +4,10 @@ A scene's bands are expressed in K coefficients, and so are the MSI's, through a
 resolution; neither the number of HSI bands nor of MSI bands is left. The linear prediction plus what it missed at
 low resolution is the linear estimate, which networks correct.
 
-Everything is noise-aware, the subspace (`hsfuse.models.subspace`) and the prediction, because the upsampled noise of the
-HSI is the largest error that a careless subspace method makes: four decibels of mean PSNR at 30 dB in the HSI, on six
-scenes. The prediction carries the MSI's own noise at full resolution in its ridge, and its low-resolution error is
-Wiener-weighted before it is upsampled.
+Everything is noise-aware, the subspace (`hsfuse.models.subspace`) and the prediction, because the upsampled noise of
+the HSI is the largest error that a careless subspace method makes: four decibels of mean PSNR at 30 dB in the HSI, on
+six scenes. The prediction carries the MSI's own noise at full resolution in its ridge, and its low-resolution error
+is Wiener-weighted before it is upsampled.
 """
 
 from __future__ import annotations
