@@ -20,6 +20,7 @@ import torch
 from hsfuse.classical.covariances import Covariances
 from hsfuse.classical.injection import BILINEAR_REACH
 from hsfuse.classical.vca import vertex_spectra
+from hsfuse.errors import SceneError
 from hsfuse.imaging import upsample
 from hsfuse.models.adapter import TensorPatch, low_resolution, usable_pixels
 
@@ -86,6 +87,8 @@ class CNMF:
             SceneError: Too few valid pixels, or a constant MSI.
         """
         gain, offset = Covariances.of(patches, imaging).radiometry(imaging)
+        if not (gain > 0).any():
+            raise SceneError("the MSI is constant, or shows nothing that the HSI shows: cnmf has nothing to unmix")
         response = torch.from_numpy(imaging.srf.matrix).float() * (gain > 0)[:, None]
         spectra = torch.cat([low_resolution(patch, imaging.blur)[0] for patch in patches]).clamp_min(0)
         spectra = spectra[:: -(-len(spectra) // _MOST_PIXELS)]

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from hsfuse.imaging import ImagingModel
     from hsfuse.models.adapter import Patch
 
+CONSTANT = 1e-12
+"""Variance over squared mean up to which a band is constant but for float32's rounding."""
+
 FEWEST_PIXELS = 8
 """Valid HSI pixels that statistics need."""
 
@@ -49,7 +52,7 @@ class Covariances:
         """Of parts of a scene, their masks respected.
 
         Raises:
-            SceneError: Fewer than eight valid pixels, or a constant MSI.
+            SceneError: Fewer than eight valid pixels.
         """
         pairs = [low_resolution(patch, imaging.blur) for patch in patches]
         hsi, msi = (torch.cat(parts).double() for parts in zip(*pairs, strict=True))
@@ -60,9 +63,9 @@ class Covariances:
             )
         hsi_mean, msi_mean = hsi.mean(dim=0), msi.mean(dim=0)
         hsi, msi = hsi - hsi_mean, msi - msi_mean
+        # What is left of a constant band after rounding is not detail.
+        msi = msi * ((msi**2).mean(dim=0) > CONSTANT * msi_mean**2)
         variance = (msi**2).mean(dim=0)
-        if not (variance > 0).any():
-            raise SceneError("the MSI is constant over the common area: it has no detail to fuse")
         return cls(count, hsi_mean, msi_mean, hsi.T @ hsi / count, msi.T @ hsi / count, variance)
 
     def radiometry(self, imaging: ImagingModel) -> tuple[Tensor, Tensor]:

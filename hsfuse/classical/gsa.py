@@ -48,7 +48,7 @@ class GSA:
         """Fit groups, intensities and gains on parts of a scene, holes filled and masked.
 
         Raises:
-            SceneError: Too few valid pixels, or a constant MSI.
+            SceneError: Too few valid pixels.
         """
         found = Covariances.of(patches, imaging)
         band = found.best_msi_band()

@@ -81,7 +81,7 @@ class HySure:
             smoothness: λ_φ in units of the noise.
 
         Raises:
-            SceneError: Too few valid pixels, or a constant scene.
+            SceneError: Too few valid pixels.
         """
         adapter = SceneAdapter.fit(patches, imaging, size)
         found = Covariances.of(patches, imaging)

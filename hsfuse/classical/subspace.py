@@ -32,7 +32,7 @@ class SubspaceLinear:
         """Fit the subspace and the prediction on parts of a scene, holes filled and masked.
 
         Raises:
-            SceneError: Too few valid pixels, or a constant scene.
+            SceneError: Too few valid pixels.
         """
         return cls(SceneAdapter.fit(patches, imaging, size))
 

@@ -200,7 +200,7 @@ class SceneAdapter:
             size: K, the number of coefficients.
 
         Raises:
-            SceneError: Too few valid pixels, or a constant scene.
+            SceneError: Too few valid pixels.
         """
         blur = imaging.blur
         spectra, degraded = zip(*(low_resolution(patch, blur) for patch in patches), strict=True)

@@ -52,7 +52,7 @@ class SpectralSubspace:
         """Fit on spectra of shape (n, C).
 
         Raises:
-            SceneError: Fewer than eight spectra, or all are alike.
+            SceneError: Fewer than eight spectra.
         """
         count, bands = spectra.shape
         if count < 8:
@@ -67,8 +67,6 @@ class SpectralSubspace:
         variances, directions = torch.linalg.eigh(centred.T @ centred / count)
         size = min(size, bands)
         variances, basis = variances.flip(0)[:size], directions.flip(1)[:, :size]
-        if variances[0] <= 1e-10 * float((mean**2).sum()):
-            raise SceneError("the HSI is constant over the common area: there is nothing to fuse")
         signs = torch.sign(basis.sum(dim=0))
         basis = basis * torch.where(signs == 0, torch.ones_like(signs), signs)
         scaled_noise = (noise / scale) ** 2

@@ -113,11 +113,17 @@ def test_too_few_pixels_are_refused(method: Any, mixed_pair: KnownPair) -> None:
         method.fit([TensorPatch(patch.hsi, nowhere, patch.msi, patch.msi_valid)], mixed_pair.model)
 
 
-@pytest.mark.parametrize("method", [GSA, MTFGLP, CNMF, HySure])
-def test_a_constant_msi_is_refused(method: Any, mixed_pair: KnownPair) -> None:
+def test_cnmf_refuses_a_constant_msi(mixed_pair: KnownPair) -> None:
     patch = TensorPatch.all_valid(mixed_pair.hsi, torch.full_like(mixed_pair.msi, 0.25))
     with pytest.raises(SceneError, match="constant"):
-        method.fit([patch], mixed_pair.model)
+        CNMF.fit([patch], mixed_pair.model)
+
+
+@pytest.mark.parametrize("method", [GSA, MTFGLP, HySure, SubspaceLinear])
+def test_a_constant_scene_stays_constant(method: Any, mixed_pair: KnownPair) -> None:
+    hsi, msi = torch.full_like(mixed_pair.hsi, 0.3), torch.full_like(mixed_pair.msi, 0.3)
+    fused = method.fit([TensorPatch.all_valid(hsi, msi)], mixed_pair.model)(hsi, msi)
+    torch.testing.assert_close(fused, torch.full_like(fused, 0.3), rtol=0, atol=1e-6)
 
 
 @every_method
