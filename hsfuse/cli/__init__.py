@@ -14,8 +14,10 @@ COMMANDS = {
     "estimate": "estimate",
     "simulate": "simulate",
     "evaluate": "evaluate",
+    "compare": "compare",
     "info": "info",
     "weights": "weights",
+    "doctor": "doctor",
 }
 """Command to the module of this package that holds it, in the order of the help."""
 

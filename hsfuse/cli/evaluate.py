@@ -11,62 +11,87 @@ from hsfuse.cli import options
 
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
-    from hsfuse.metrics import FullReferenceScores
+    from hsfuse.commands.evaluate import Evaluation
 
-_INPUT = "Input"
-_UNITS = {"psnr": "dB", "sam": "°"}
+_INPUT, _PAIR, _OUTPUT = "Input", "Without a reference", "Output"
+_TITLES = {
+    "d_lambda": "D_λ",
+    "consistency_hsi": "consistency with the HSI",
+    "consistency_msi": "consistency with the MSI",
+}
+_UNITS = {"psnr": "dB", "sam": "°", "consistency_hsi": "dB", "consistency_msi": "dB"}
 
 
 @options.command("evaluate")
 @options.option("--fused", required=True, metavar="F", help="Fused image.", group=_INPUT)
-@options.option("--reference", required=True, metavar="R", help="The truth, on the same grid.", group=_INPUT)
+@options.option("--reference", metavar="R", help="The truth, on the same grid; or else --hsi and --msi.", group=_INPUT)
 @options.option("--ratio", type=float, metavar="N",
-                help="HSI over MSI pixel, for ERGAS.  [default: as the fused image says]", group=_INPUT)  # fmt: skip
-def evaluate(console: Console, fused: str, reference: str, ratio: float | None) -> None:
-    """Score a fused image against its reference: PSNR, SAM, ERGAS, RMSE, CC, UIQI and SSIM, also per band.
+                help="HSI over MSI pixel.  [default: as the fused image says, or measured on the pair]",
+                group=_INPUT)  # fmt: skip
+@options.option("--hsi", metavar="H", help="Hyperspectral scene that was fused.", group=_PAIR)
+@options.option("--msi", metavar="M", help="Multispectral scene that was fused.", group=_PAIR)
+@options.option("--hsi-bands", metavar="LIST",
+                help="HSI bands that were fused, 1-based: 1-4,8.  [default: all good]", group=_PAIR)  # fmt: skip
+@options.option("--msi-bands", metavar="LIST",
+                help="MSI bands to look at, 1-based.  [default: all]", group=_PAIR)  # fmt: skip
+@options.option("--srf", metavar="SRC", group=_PAIR,
+                help="Spectral response, as of fuse.  [default: the MSI's sensor if it says which, else "
+                "estimate]")  # fmt: skip
+@options.option("--psf", metavar="SRC", help="Point spread, as of fuse.  [default: estimate]", group=_PAIR)
+@options.option("--allow-shift", is_flag=True, help="Go on above 2 HSI pixels of misregistration.", group=_PAIR)
+@options.option("--coregister", is_flag=True, help="Move the MSI by the misregistration measured.", group=_PAIR)
+@options.option("--csv", metavar="FILE", help="Write the metrics per band to a CSV file.", group=_OUTPUT)
+@options.overwrite
+def evaluate(console: Console, fused: str, reference: str | None, **choices: Any) -> None:
+    """Score a fused image against its reference, or without one against the two images that it was made of.
+
+    With a reference: PSNR, SAM, ERGAS, RMSE, CC, UIQI and SSIM, also per band. Without: D_λ, D_S, QNR, HQNR and the
+    consistency with both images through their imaging model.
 
     \b
     Example:
       hsfuse evaluate --fused fused.tif --reference reference.tif
+      hsfuse evaluate --fused fused.tif --hsi prisma.tif --msi s2.tif
     """
     from hsfuse.commands.evaluate import evaluate as run  # noqa: PLC0415 (imports rasterio)
 
-    result = run(fused, reference, ratio=ratio)
+    result = run(fused, reference, **choices)
     console.warnings(result.warnings)
+    console.result(_content(result), lambda: _print(result))
+
+
+def _content(result: Evaluation[Any]) -> dict[str, Any]:
     scores = result.scores
-    console.result(
-        {
-            "metrics": {name: _number(value) for name, value in scores.summary().items()},
-            "bands": _bands(scores),
-            "pixels": scores.pixels,
-            "zero_pixels": scores.zero_pixels,
-            "warnings": list(result.warnings),
-        },
-        lambda: _table(scores),
-    )
+    content: dict[str, Any] = {
+        "metrics": _row(scores.summary()),
+        "bands": [_row(row) for row in result.bands],
+        "pixels": scores.pixels,
+    }
+    if result.msi_bands:
+        content |= {"msi_bands": [_row(row) for row in result.msi_bands], "blocks": scores.blocks}
+    else:
+        content["zero_pixels"] = scores.zero_pixels
+    return content | {"warnings": list(result.warnings)}
 
 
-def _number(value: float) -> float | None:
-    """A number as JSON knows it: what is undefined or infinite becomes null."""
-    return float(value) if math.isfinite(value) else None
+def _row(values: dict[str, Any]) -> dict[str, Any]:
+    """Numbers as JSON knows them: what is undefined or infinite becomes null."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
+    }
 
 
-def _bands(scores: FullReferenceScores) -> list[dict[str, Any]]:
-    wavelength = scores.wavelength_nm
-    columns = scores.per_band()
-    return [
-        {"wavelength_nm": None if wavelength is None else _number(wavelength[band])}
-        | {name: _number(values[band]) for name, values in columns.items()}
-        for band in range(len(scores.band_psnr))
-    ]
-
-
-def _table(scores: FullReferenceScores) -> None:
+def _print(result: Evaluation[Any]) -> None:
     from rich.console import Console as Terminal  # noqa: PLC0415 (only for people)
     from rich.table import Table  # noqa: PLC0415
 
+    scores = result.scores
     table = Table("metric", "value")
     for name, value in scores.summary().items():
-        table.add_row(name.upper(), f"{value:.4f} {_UNITS.get(name, '')}".rstrip())
+        text = "undefined" if math.isnan(value) else f"{value:.4f} {_UNITS.get(name, '')}".rstrip()
+        table.add_row(_TITLES.get(name, name.upper()), text)
     Terminal().print(table)
-    click.echo(f"{scores.pixels} pixels, {scores.zero_pixels} of them all zero and left out of SAM")
+    if result.msi_bands:
+        click.echo(f"{scores.pixels} fused pixels compared with the MSI, {scores.blocks} blocks for D_λ and D_S")
+    else:
+        click.echo(f"{scores.pixels} pixels, {scores.zero_pixels} of them all zero and left out of SAM")

@@ -21,9 +21,11 @@ from hsfuse.scenes import CogWriter, PixelWindow
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from hsfuse.fusion.methods import FittedMethod
+    from hsfuse.imaging import ImagingModel
+    from hsfuse.models.adapter import Patch
 
 BLEND_PIXELS = 4
 """HSI pixels over which neighbouring tiles are blended, beside the margins that a method needs."""
@@ -151,6 +153,8 @@ def fuse(
     CogWriter.check_target(output, overwrite=overwrite)
     compute, precision = choose_compute(device, precision)
     chosen = choose_method(model, weights)
+    if chosen.weights is None and compute.device.type != "cpu":
+        compute, precision = choose_compute("cpu", "fp32")  # classical methods are quick enough there
     pair = open_pair(hsi, msi, hsi_bands=hsi_bands, msi_bands=msi_bands, window=window, ratio=ratio)
     imaged = image_pair(pair, srf=srf, psf=psf, allow_shift=allow_shift, coregister=coregister)
     pair = imaged.pair
@@ -169,6 +173,12 @@ def fuse(
         progress=progress,
     )
     warnings = list(imaged.warnings)
+    if chosen.weights is not None and pair.ratio not in chosen.weights.card.ratios:
+        trained = chosen.weights.card.ratios
+        warnings.append(
+            f"the weights {chosen.weights.name} were trained on ratios {min(trained)} to {max(trained)}, this pair has "
+            f"{pair.ratio}"
+        )
     if redone:
         warnings.append(f"{redone} of {len(plan)} tiles were not finite in {precision} and were computed in fp32")
     return FuseResult(
@@ -230,12 +240,17 @@ def fuse_imaged(
         creation_options=creation_options,
         overwrite=overwrite,
     ) as writer:
-        fitted = chosen.method.fit([as_patch(block) for block in pair.sample()], imaged.imaging)
+        fitted = fit_on(compute.device, chosen, [as_patch(block) for block in pair.sample()], imaged.imaging)
         plan = plan_tiles(pair.window, len(index), pair.ratio, fitted, tile=tile, overlap=overlap, memory=memory)
         redone = fuse_tiles(
             pair, fitted, plan, writer, bands=len(index), compute=compute, progress=progress or _Silent()
         )
     return plan, redone
+
+
+def fit_on(device: torch.device, chosen: ChosenMethod, patches: Sequence[Patch], imaging: ImagingModel) -> FittedMethod:
+    """A method that knows its scene, with all that it holds on the device where tiles are computed."""
+    return to_device(chosen.on(device).fit(patches, imaging), device)
 
 
 def plan_tiles(

@@ -147,10 +147,14 @@ class Bicubic:
 
 def _network(weights: WeightsFile | None) -> Method:
     assert weights is not None
-    return NetworkMethod(weights)
+    method = NetworkMethod(weights)
+    # torch copies the other operand of a product with a parameter that could need a gradient, in inference too
+    method.network.requires_grad_(False)
+    return method
 
 
 register("mgdunlss", "MGDuNLSS-Net (Khader 2023), deep unfolding in the spectral subspace", _network, network=True)
+register("ssrfn", "SSRFN (Zhao 2024), convolutions and Mamba in the spectral subspace", _network, network=True)
 register("gsa", "Gram-Schmidt adaptive (Aiazzi 2007)", lambda _: GSA, network=False)
 register("mtf-glp", "MTF-matched generalised Laplacian pyramid (Aiazzi 2006)", lambda _: MTFGLP, network=False)
 register("cnmf", "coupled nonnegative matrix factorisation (Yokoya 2012)", lambda _: CNMF, network=False)

@@ -13,6 +13,7 @@ from hsfuse.models.mgdunlss import (
     SubspaceMGDuNLSSConfig,
     SubspaceMGDuNLSSNet,
 )
+from hsfuse.models.ssrfn import SSRFNConfig, SSRFNNet, SubspaceSSRFNConfig, SubspaceSSRFNNet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,3 +37,5 @@ def register(name: str, config: type[Any], build: Callable[[Any], nn.Module]) ->
 
 register("mgdunlss", MGDuNLSSConfig, MGDuNLSSNet)
 register("mgdunlss-subspace", SubspaceMGDuNLSSConfig, SubspaceMGDuNLSSNet)
+register("ssrfn", SSRFNConfig, SSRFNNet)
+register("ssrfn-subspace", SubspaceSSRFNConfig, SubspaceSSRFNNet)

@@ -117,3 +117,31 @@ def test_estimate(hsfuse: RunHere, tmp_path: Path) -> None:
     assert content["msi_bands"] == ["B2", "B3", "B4", "B8"]
     assert content["fwhm_hsi_pixels"] == pytest.approx([1, 1], abs=0.1)
     assert json.loads(output.read_text())["format"] == "hsfuse-imaging/1"
+
+
+def test_evaluate_without_a_reference(hsfuse: RunHere, known_pair: list[str], tmp_path: Path) -> None:
+    fused = tmp_path / "out.tif"
+    content_of(hsfuse("fuse", *known_pair, "-o", fused, "--json"))
+    content = content_of(hsfuse("evaluate", "--fused", fused, *known_pair[:8], "--json"))
+    names = {"d_lambda", "d_s", "qnr", "hqnr", "consistency_hsi", "consistency_msi"}
+    assert set(content["metrics"]) == names
+    assert all(isinstance(value, float) for value in content["metrics"].values())
+    assert (len(content["bands"]), len(content["msi_bands"]), content["pixels"]) == (200, 4, 72 * 60)
+    assert content["bands"][0]["wavelength_nm"] == pytest.approx(400, abs=1)
+    assert set(content["msi_bands"][0]) == {"band", "name", "wavelength_nm", "consistency_msi"}
+
+
+def test_compare(hsfuse: RunHere, known_pair: list[str], tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    words = [*known_pair[:8], "--methods", "bicubic,gsa", "--method", "mtf-glp", "--csv", table, "--json"]
+    content = content_of(hsfuse("compare", *words))
+    assert [method["name"] for method in content["methods"]] == ["bicubic", "gsa", "mtf-glp"]
+    for method in content["methods"]:
+        assert set(method["metrics"]) == {"psnr", "sam", "ergas", "rmse", "cc", "uiqi", "ssim"}
+        assert method["seconds"] > 0
+        assert method["peak_memory_mb"] is None or method["peak_memory_mb"] > 50
+        assert (method["weights"], method["error"]) == (None, None)
+    assert (content["resolution"], content["ratio"], content["bands"], content["pixels"]) == ("reduced", 3, 200, 48**2)
+    assert content["best"]["psnr"] != ["bicubic"]
+    assert content["warnings"] == []
+    assert len(table.read_text().splitlines()) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -225,3 +226,41 @@ def test_debug_shows_where(hsfuse: RunHere, tmp_path: Path) -> None:
     with pytest.raises(SceneError):
         hsfuse("info", tmp_path / "no.tif", "--debug")
     assert hsfuse("info", tmp_path / "no.tif").status == 2  # and not from then on
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["evaluate", "--fused", "f.tif"], "pass either the reference (--reference) or the two images"),
+        (["evaluate", "--fused", "f.tif", "--hsi", "h.tif"], "the MSI is missing"),
+        (["evaluate", "--fused", "f.tif", "--reference", "r.tif", "--hsi", "h.tif"], "were both given"),
+        (["compare", "--hsi", "h.tif", "--msi", "m.tif", "--methods", "gsa,magic"], "there is no model 'magic'"),
+        (["compare", "--hsi", "h.tif", "--msi", "m.tif", "--methods", ","], "name at least one method"),
+        (["compare", "--hsi", "h.tif", "--msi", "m.tif", "--weights", "nobody"], "nobody: cannot be read"),
+        (["compare", "--hsi", "h.tif", "--msi", "m.tif", "--csv", "no/table.csv"], "the folder no does not exist"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_scored_is_refused_with_a_sentence(hsfuse: RunHere, words: list[str], sentence: str) -> None:
+    ended = hsfuse(*words)
+    assert (ended.status, ended.stdout) == (2, "")
+    assert sentence in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_the_comparison_is_a_table_with_the_best_in_bold(
+    hsfuse: RunHere, known_pair: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["compare", *known_pair[:8], "--methods", "bicubic,gsa", "-q"]
+    plain = hsfuse(*words)
+    assert plain.status == 0
+    header, lines = plain.stdout.splitlines()[1], plain.stdout.splitlines()
+    for title in ("method", "PSNR dB", "SAM °", "ERGAS", "RMSE", "CC", "UIQI", "SSIM", "peak MB"):
+        assert title in header
+    assert "at reduced resolution (Wald's protocol)" in lines[-1]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "140")
+    rows = {line.split()[0]: line for line in hsfuse(*words).stdout.splitlines() if line.split()[:1]}
+    bold = {name: len(re.findall(r"\x1b\[1m\s*[\d.]+", row)) for name, row in rows.items()}
+    assert bold["gsa"] >= 7
+    assert bold["bicubic"] <= 2

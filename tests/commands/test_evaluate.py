@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import csv
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,14 +12,22 @@ from affine import Affine
 from hsfuse.commands.evaluate import evaluate
 from hsfuse.commands.fuse import fuse
 from hsfuse.commands.simulate import simulate
-from hsfuse.errors import PairError, RequestError, SceneError
+from hsfuse.errors import OutputError, PairError, RequestError, SceneError
+from hsfuse.scenes import PixelWindow
+
+from .conftest import COLUMNS, RATIO, RESPONSE, ROWS, TRUTH
+from .conftest import WAVELENGTH as BANDS_NM
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import WriteRaster
+    from numpy.typing import NDArray
 
-    from .conftest import KnownPair
+    from hsfuse.commands.evaluate import Evaluation
+    from hsfuse.metrics import NoReferenceScores
+
+    from .conftest import KnownPair, MakePair
 
 RNG = np.random.default_rng(6)
 IMAGE = RNG.uniform(0.2, 0.8, (5, 90, 70)).astype(np.float32)
@@ -127,7 +136,7 @@ def test_strips_of_a_tall_image_are_one_image(write_raster: WriteRaster, monkeyp
     """Strips are forced to 64 rows; the windows of UIQI and SSIM reach across them."""
     reference, fused = write_raster("r.tif", IMAGE), write_raster("f.tif", IMAGE[:, ::-1].copy())
     whole = evaluate(fused, reference, ratio=3).scores.summary()
-    monkeypatch.setattr("hsfuse.commands.evaluate._STRIP_NUMBERS", 1)
+    monkeypatch.setattr("hsfuse.commands.reference._STRIP_NUMBERS", 1)
     assert evaluate(fused, reference, ratio=3).scores.summary() == pytest.approx(whole)
 
 
@@ -143,3 +152,218 @@ def test_simulated_fused_and_evaluated(pair: KnownPair, tmp_path: Path) -> None:
         assert result.warnings == ()
         psnr[model] = result.scores.psnr
     assert psnr["gsa"] > psnr["bicubic"] + 4
+
+
+# --- bad and odd images against a reference ---
+
+
+def test_a_constant_band_is_named_and_left_out_of_the_mean(write_raster: WriteRaster) -> None:
+    flat = IMAGE.copy()
+    flat[2] = 0.4
+    reference = write_raster("r.tif", flat)
+    result = evaluate(write_raster("f.tif", IMAGE + 0.01), reference, ratio=3)
+    assert np.isnan(result.scores.band_cc[2])
+    assert result.scores.cc == pytest.approx(1)
+    assert np.isfinite(list(result.scores.summary().values())).all()
+    assert result.warnings == (
+        f"CC is undefined in band 3 of {reference}, constant or without a positive value, and left out of the mean",
+    )
+    negative = write_raster("n.tif", -IMAGE)
+    assert any("PSNR and SSIM are undefined in every band" in text for text in evaluate(negative, negative).warnings)
+
+
+def test_pixels_that_are_all_zero_have_no_angle(write_raster: WriteRaster) -> None:
+    fused, reference = IMAGE * 1.2, IMAGE.copy()
+    fused[:, 3, 4:6] = 0
+    reference[:, 7, 7] = 0
+    scores = evaluate(write_raster("f.tif", fused), write_raster("r.tif", reference), ratio=3).scores
+    assert (scores.pixels, scores.zero_pixels) == (90 * 70, 3)
+    assert scores.sam == pytest.approx(0, abs=0.02)
+
+
+def test_what_the_fused_image_lacks_is_said(write_raster: WriteRaster) -> None:
+    holed = IMAGE.copy()
+    holed[:, :2] = np.nan
+    result = evaluate(write_raster("f.tif", holed), write_raster("r.tif", IMAGE), ratio=3)
+    assert "has no data at 140 pixels that the reference knows" in result.warnings[0]
+
+
+def test_bad_bands_of_the_reference_are_left_out(write_raster: WriteRaster) -> None:
+    """One band is empty and has no wavelength: it must not stand in the way of the others."""
+    numbers = np.insert(IMAGE, 2, 0, axis=0)
+    tags = [{"wavelength": f"{nm}", "wavelength_units": "nm"} for nm in WAVELENGTH]
+    reference = write_raster("r.tif", numbers, band_tags=[*tags[:2], {}, *tags[2:]])
+    by_wavelength = evaluate(write_raster("f.tif", IMAGE, wavelengths=WAVELENGTH), reference, ratio=3)
+    by_order = evaluate(write_raster("g.tif", IMAGE), reference, ratio=3)
+    for result in (by_wavelength, by_order):
+        assert result.scores.rmse == 0
+        assert result.warnings == ("5 bands are in both images (of 5 fused and 6 reference bands)",)
+
+
+def test_bands_that_share_a_wavelength_are_matched_in_order(write_raster: WriteRaster) -> None:
+    """As where two detectors of a sensor overlap."""
+    wavelengths = [450.0, 550.0, 550.5, 750.0, 850.0]
+    path = write_raster("a.tif", IMAGE, wavelengths=wavelengths)
+    assert evaluate(path, path, ratio=3).scores.rmse == 0
+    with pytest.raises(PairError, match=r"several bands of .* within 1 nm of one band"):
+        evaluate(path, write_raster("b.tif", IMAGE[[0, 1, 3]], wavelengths=[450.0, 550.2, 750.0]), ratio=3)
+
+
+def test_bands_go_into_a_table(write_raster: WriteRaster, tmp_path: Path) -> None:
+    reference = IMAGE.copy()
+    reference[1] = 0.5
+    fused = write_raster("f.tif", np.concatenate([reference[:1], IMAGE[1:]]), wavelengths=WAVELENGTH)
+    table = tmp_path / "bands.csv"
+    result = evaluate(fused, write_raster("r.tif", reference, wavelengths=WAVELENGTH), ratio=3, csv=table)
+    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    assert list(rows[0]) == ["band", "wavelength_nm", "psnr", "rmse", "cc", "uiqi", "ssim"]
+    assert [(row["band"], row["wavelength_nm"]) for row in rows] == [
+        (str(band + 1), str(nm)) for band, nm in enumerate(WAVELENGTH)
+    ]
+    assert (rows[0]["psnr"], rows[1]["cc"]) == ("inf", "")
+    assert float(rows[1]["rmse"]) == result.scores.band_rmse[1]
+    with pytest.raises(OutputError, match=r"bands.csv exists: pass --overwrite"):
+        evaluate(fused, fused, csv=table)
+    evaluate(fused, fused, csv=table, overwrite=True)
+    with pytest.raises(OutputError, match="does not exist"):
+        evaluate("nowhere.tif", fused, csv=tmp_path / "missing" / "bands.csv")
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({}, "nothing to hold the fused image against"),
+        ({"hsi": "h.tif"}, "the MSI is missing"),
+        ({"msi": "m.tif"}, "the HSI is missing"),
+        ({"reference": "r.tif", "hsi": "h.tif", "msi": "m.tif"}, "both given"),
+        ({"reference": "r.tif", "msi": "m.tif"}, "both given"),
+        ({"reference": "r.tif", "srf": "sentinel-2a", "msi_bands": "1"}, "--srf, --msi-bands would say nothing"),
+        ({"hsi": "h.tif", "msi": "m.tif", "ratio": 2.5}, "whole number from 2 on, got 2.5"),
+    ],
+)
+def test_either_a_reference_or_a_pair(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(RequestError, match=sentence):
+        evaluate("f.tif", **given)
+
+
+# --- without a reference ---
+
+
+def without(pair: KnownPair, fused: Path, **choices: Any) -> Evaluation[NoReferenceScores]:
+    """With the true imaging model unless a test says otherwise."""
+    known: dict[str, Any] = {"srf": pair.imaging, "psf": pair.imaging}
+    return evaluate(fused, hsi=pair.hsi, msi=pair.msi, **(known | choices))
+
+
+def as_fused(write_raster: WriteRaster, values: NDArray[np.floating], **options: Any) -> Path:
+    """A fused image on the pair's fine grid."""
+    wavelengths = options.pop("wavelengths", BANDS_NM.tolist())
+    return write_raster("fused.tif", values.astype(np.float32), pixel=10.0, wavelengths=wavelengths, **options)
+
+
+def test_the_truth_is_consistent_with_both_images(pair: KnownPair, tmp_path: Path) -> None:
+    found = without(pair, pair.reference)
+    assert found.warnings == ()
+    scores = found.scores
+    assert list(scores.summary()) == ["d_lambda", "d_s", "qnr", "hqnr", "consistency_hsi", "consistency_msi"]
+    assert scores.consistency_hsi > 75  # what the rounding to 1e-4 leaves
+    assert scores.consistency_msi > 75
+    assert scores.hqnr > 0.95
+    assert (scores.pixels, scores.blocks) == (ROWS * COLUMNS * RATIO**2, (ROWS // 11) * (COLUMNS // 11))
+    fuse(pair.hsi, pair.msi, tmp_path / "b.tif", model="bicubic", srf=pair.imaging, psf=pair.imaging)
+    bicubic = without(pair, tmp_path / "b.tif").scores
+    assert bicubic.hqnr < scores.hqnr
+    assert bicubic.consistency_msi < 40
+
+
+def test_consistency_is_the_error_through_the_imaging_model(write_raster: WriteRaster, pair: KnownPair) -> None:
+    """An error of one hundredth at every second column: the box sees a third or two thirds of it."""
+    error = np.zeros(TRUTH.shape[1:])
+    error[:, ::2] = 0.01
+    found = without(pair, as_fused(write_raster, TRUTH + error))
+    hsi = TRUTH.reshape(len(TRUTH), ROWS, RATIO, COLUMNS, RATIO).mean(axis=(2, 4))
+    seen = error.reshape(ROWS, RATIO, COLUMNS, RATIO).mean(axis=(1, 3))
+    expected = 10 * np.log10(hsi.max(axis=(1, 2)) ** 2 / np.mean(seen**2))
+    assert [row["consistency_hsi"] for row in found.bands] == pytest.approx(expected, abs=0.05)
+    assert found.scores.consistency_hsi == pytest.approx(expected.mean(), abs=0.05)
+    assert [row["wavelength_nm"] for row in found.bands] == pytest.approx(BANDS_NM, abs=1e-3)
+    assert [row["name"] for row in found.msi_bands] == ["B2", "B3", "B4", "B8"]
+
+
+def test_tiles_are_one_image(pair: KnownPair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Single blocks instead of the whole scene, under a blur that reaches far over their rims."""
+    whole = without(pair, pair.reference, psf="gaussian:1.8").scores.summary()
+    monkeypatch.setattr("hsfuse.commands.fused_views._TILE_NUMBERS", 1)
+    assert without(pair, pair.reference, psf="gaussian:1.8").scores.summary() == pytest.approx(whole, rel=1e-5)
+
+
+def test_an_msi_in_other_units_is_brought_to_those_of_the_hsi(make_pair: MakePair) -> None:
+    same = make_pair()
+    alike = without(same, same.reference).scores.summary()
+    numbers = np.rint((np.einsum("bc,chw->bhw", RESPONSE, TRUTH) * 0.7 + 0.15) * 1e4).astype(np.uint16)
+    other = make_pair(msi={"numbers": numbers, "scale": 1.0})  # digital numbers with a path radiance
+    found = without(other, other.reference)
+    assert found.warnings == ()
+    scores = found.scores.summary()
+    assert scores.pop("consistency_msi") == pytest.approx(alike.pop("consistency_msi") + 20 * np.log10(0.7), abs=1)
+    assert scores == pytest.approx(alike, abs=1e-3)
+
+
+def test_holes_of_all_three_images_stay_out(make_pair: MakePair, write_raster: WriteRaster) -> None:
+    pair = make_pair(hsi_hole=(slice(0, 2), slice(0, 48)), msi_hole=(slice(60, 63), slice(30, 33)))
+    values = TRUTH.copy()
+    values[:, 91:113, 91:113] = np.nan
+    found = without(pair, as_fused(write_raster, values))
+    assert np.isfinite(list(found.scores.summary().values())).all()
+    assert found.scores.consistency_hsi > 75
+    assert found.scores.pixels == ROWS * COLUMNS * RATIO**2 - 9 - 22**2
+    assert found.scores.blocks < 12
+
+
+def test_a_part_of_the_scene_is_judged_where_it_lies(pair: KnownPair, tmp_path: Path) -> None:
+    part, known = tmp_path / "part.tif", {"srf": pair.imaging, "psf": pair.imaging}
+    fuse(pair.hsi, pair.msi, part, model="gsa", window=PixelWindow(13, 7, 25, 24), **known)
+    scores = without(pair, part).scores
+    assert scores.pixels == 25 * 24 * RATIO**2
+    assert scores.consistency_msi > 35
+    assert scores.consistency_hsi > 30
+
+
+def test_a_fused_image_may_reach_beyond_the_pair(pair: KnownPair, write_raster: WriteRaster) -> None:
+    """Four columns to the west and five rows to the north, which is no whole number of HSI pixels."""
+    wide = np.pad(TRUTH, ((0, 0), (5, 0), (4, 0)), constant_values=0.3)
+    scores = without(pair, as_fused(write_raster, wide, origin=(5e5 - 40, 5e6 + 50))).scores
+    assert scores.summary() == pytest.approx(without(pair, as_fused(write_raster, TRUTH)).scores.summary())
+    narrow = without(pair, as_fused(write_raster, TRUTH[:, 2:, 4:], origin=(5e5 + 40, 5e6 - 20))).scores
+    assert narrow.pixels == (ROWS - 1) * (COLUMNS - 2) * RATIO**2
+    assert narrow.consistency_msi > 75
+
+
+def test_a_scene_without_a_whole_block_leaves_the_consistency(pair: KnownPair, write_raster: WriteRaster) -> None:
+    found = without(pair, as_fused(write_raster, TRUTH[:, :30, :33]))
+    assert np.isnan(found.scores.qnr)
+    assert found.scores.consistency_hsi > 75
+    assert "no block of 11×11 HSI pixels is without a hole" in found.warnings[0]
+
+
+def test_a_table_without_a_reference_holds_both_images(pair: KnownPair, tmp_path: Path) -> None:
+    table = tmp_path / "bands.csv"
+    without(pair, pair.reference, csv=table)
+    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    assert [row["image"] for row in rows] == ["hsi"] * 20 + ["msi"] * 4
+    assert float(rows[0]["consistency_hsi"]) > 70
+    assert (rows[0]["consistency_msi"], rows[-1]["consistency_hsi"], rows[-1]["name"]) == ("", "", "B8")
+
+
+def test_an_image_that_was_not_fused_from_the_pair_is_refused(pair: KnownPair, write_raster: WriteRaster) -> None:
+    with pytest.raises(PairError, match=r"does not lie on the grid of .* cut into 3×3"):
+        without(pair, as_fused(write_raster, TRUTH, origin=(5e5 + 5, 5e6)))
+    with pytest.raises(PairError, match="does not lie on the grid"):
+        without(pair, as_fused(write_raster, TRUTH, crs="EPSG:32634"))
+    with pytest.raises(PairError, match="covers no whole pixel"):
+        without(pair, as_fused(write_raster, TRUTH, origin=(5e5 + 30000, 5e6)))
+    with pytest.raises(PairError, match="different wavelengths"):
+        without(pair, as_fused(write_raster, TRUTH, wavelengths=(BANDS_NM + 9).tolist()))
+    with pytest.raises(PairError, match=r"7 bands, .* 20, and without wavelengths"):
+        without(pair, as_fused(write_raster, TRUTH[:7], wavelengths=None))
