@@ -1,0 +1,40 @@
+"""The imaging model Y = X B + noise, P = R X + noise: R from the SRF, B from the PSF.
+
+Explicit, differentiable operators on torch tensors, one implementation for simulating, estimating, fusing and
+evaluating. This package knows arrays, never rasters.
+"""
+
+from hsfuse.imaging.estimate import Estimate, estimate_imaging
+from hsfuse.imaging.model import ImagingModel
+from hsfuse.imaging.psf import BlurDecimate, PointSpread, upsample
+from hsfuse.imaging.samples import PatchLike
+from hsfuse.imaging.shift import Misregistration, measure_shift
+from hsfuse.imaging.sources import LoadedSrf, load_psf, load_srf
+from hsfuse.imaging.srf import BandCoverage, SpectralResponse
+from hsfuse.imaging.tables import SensorTable, load_table, parse_sensor, sensor_names
+from hsfuse.imaging.wald import WaldPair, add_noise, degrade, degrade_pair
+
+__all__ = [
+    "BandCoverage",
+    "BlurDecimate",
+    "Estimate",
+    "ImagingModel",
+    "LoadedSrf",
+    "Misregistration",
+    "PatchLike",
+    "PointSpread",
+    "SensorTable",
+    "SpectralResponse",
+    "WaldPair",
+    "add_noise",
+    "degrade",
+    "degrade_pair",
+    "estimate_imaging",
+    "load_psf",
+    "load_srf",
+    "load_table",
+    "measure_shift",
+    "parse_sensor",
+    "sensor_names",
+    "upsample",
+]

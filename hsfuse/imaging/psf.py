@@ -1,0 +1,195 @@
+"""The point spread function, and B of Y = X B: blurring and decimating a fine image to HSI pixels.
+
+The sampling phase is explicit everywhere. With ratio r, HSI pixel i covers the fine pixels r·i … r·i + r − 1 and
+its centre lies at r·i + (r − 1)/2. A kernel's middle sits on that centre, so its size has the parity of r.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+
+from hsfuse.errors import ImagingError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
+"""Full width at half maximum of a Gaussian of standard deviation 1."""
+
+
+@dataclass(frozen=True)
+class PointSpread:
+    """The blur of one HSI pixel, sampled on the fine (MSI) pixels.
+
+    Raises:
+        ImagingError: The kernel is not square, not finite, negative, of the wrong parity, or does not sum to 1.
+    """
+
+    kernel: NDArray[np.float64]
+    """Weights of the fine pixels, shape (k, k), non-negative, sum 1; k has the parity of `ratio`."""
+
+    ratio: int
+    """HSI pixel over fine pixel."""
+
+    def __post_init__(self) -> None:
+        kernel = np.asarray(self.kernel, dtype=np.float64)
+        object.__setattr__(self, "kernel", kernel)
+        if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1]:
+            raise ImagingError(f"a PSF kernel is square, this one has shape {kernel.shape}")
+        if (kernel.shape[0] - self.ratio) % 2:
+            raise ImagingError(
+                f"a PSF kernel of {kernel.shape[0]} pixels has no middle on an HSI pixel of ratio {self.ratio}: "
+                "both are even or both are odd",
+            )
+        if not np.isfinite(kernel).all() or kernel.min() < 0 or not math.isclose(kernel.sum(), 1, abs_tol=1e-4):
+            raise ImagingError(f"a PSF kernel is non-negative and sums to 1, this one sums to {kernel.sum():.6g}")
+
+    @classmethod
+    def gaussian(
+        cls,
+        ratio: int,
+        fwhm: float | tuple[float, float],
+        *,
+        shift: tuple[float, float] = (0.0, 0.0),
+        angle: float = 0.0,
+        taps: int | None = None,
+    ) -> PointSpread:
+        """A Gaussian, sampled at the centres of the fine pixels.
+
+        Args:
+            ratio: HSI pixel over fine pixel.
+            fwhm: Full width at half maximum in HSI pixels, one or (along x, along y).
+            shift: Displacement (x, y) of its centre in HSI pixels.
+            angle: Turns the (x, y) axes of `fwhm` from x towards y, in degrees.
+            taps: Edge of the kernel in fine pixels; by default 3 standard deviations to either side.
+
+        Raises:
+            ImagingError: A width is not positive.
+        """
+        wide, high = (fwhm, fwhm) if isinstance(fwhm, (int, float)) else fwhm
+        if not (wide > 0 and high > 0):
+            raise ImagingError(f"the FWHM of a PSF is positive, got {wide:g} and {high:g} HSI pixels")
+        sigma = np.array([wide, high]) * ratio / FWHM_PER_SIGMA
+        centre = np.array(shift) * ratio
+        if taps is None:
+            reach = 3 * sigma.max() + np.abs(centre).max()
+            taps = ratio + 2 * max(math.ceil(reach - ratio / 2), 0)
+        axis = np.arange(taps) - (taps - 1) / 2
+        x, y = np.meshgrid(axis - centre[0], axis - centre[1])
+        turn = math.radians(angle)
+        along, across = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
+        kernel = np.exp(-0.5 * ((along / sigma[0]) ** 2 + (across / sigma[1]) ** 2))
+        return cls(kernel / kernel.sum(), ratio)
+
+    def shifted(self, shift: tuple[float, float]) -> PointSpread:
+        """The same blur with its centre moved by (x, y) HSI pixels, its support widened to hold it."""
+        x, y = shift[0] * self.ratio, shift[1] * self.ratio
+        if x == 0 and y == 0:
+            return self
+        margin = math.ceil(max(abs(x), abs(y))) + 1
+        moved = ndimage.shift(np.pad(self.kernel, margin), (y, x), order=3, mode="constant")
+        moved = np.clip(moved, 0, None)
+        return PointSpread(moved / moved.sum(), self.ratio)
+
+    @cached_property
+    def fwhm(self) -> tuple[float, float]:
+        """Full width at half maximum (along x, along y) in HSI pixels of the Gaussian with the same variances."""
+        axis = np.arange(self.kernel.shape[0], dtype=np.float64)
+        widths = []
+        for profile in (self.kernel.sum(axis=0), self.kernel.sum(axis=1)):
+            mean = float(profile @ axis)
+            variance = float(profile @ (axis - mean) ** 2)
+            widths.append(FWHM_PER_SIGMA * math.sqrt(variance) / self.ratio)
+        return widths[0], widths[1]
+
+    @property
+    def margin(self) -> int:
+        """How far the kernel reaches over the rim of its HSI pixel, in fine pixels (negative if it stays within)."""
+        return (len(self.kernel) - self.ratio) // 2
+
+
+class BlurDecimate(torch.nn.Module):
+    """B as a linear operator on torch tensors, differentiable, with its adjoint. Edges replicate.
+
+    Every output is a mean of inputs with weights that sum to 1, so a constant image stays constant. The kernel is
+    applied as it is: at stride r even a wide one costs some ten multiplications a fine pixel, fewer than the
+    first pass of a separable one would.
+    """
+
+    kernel: Tensor
+    """Kernels, float64 (1 or batch, k, k)."""
+
+    def __init__(self, *psfs: PointSpread) -> None:
+        """Prepare the operator for one PSF, or for one an image of a batch (then all of one ratio).
+
+        Raises:
+            ImagingError: The ratios differ.
+        """
+        super().__init__()
+        if len({psf.ratio for psf in psfs}) != 1:
+            raise ImagingError(f"the PSFs of a batch have one ratio, these have {[psf.ratio for psf in psfs]}")
+        self.ratio: int = psfs[0].ratio
+        self.margin = max(psf.margin for psf in psfs)
+        kernels = np.stack([np.pad(psf.kernel, self.margin - psf.margin) for psf in psfs])
+        self.register_buffer("kernel", torch.from_numpy(kernels), persistent=False)
+
+    @property
+    def noise_gain(self) -> float:
+        """Variance of white noise of variance 1 after B (of the first PSF)."""
+        return float((self.kernel[0] ** 2).sum())
+
+    def _weights(self, like: Tensor) -> Tensor:
+        channels = like.shape[1] // self.kernel.shape[0]
+        return self.kernel.to(like).repeat_interleave(channels, dim=0)[:, None]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Degrade `image`, shape (..., H, W) with H and W whole multiples of the ratio, to (..., H/r, W/r)."""
+        shape = image.shape
+        flat = image.reshape(1, -1, *shape[-2:])
+        if self.margin > 0:
+            flat = F.pad(flat, (self.margin,) * 4, mode="replicate")
+        elif self.margin < 0:
+            flat = flat[..., -self.margin : self.margin, -self.margin : self.margin]
+        coarse = F.conv2d(flat, self._weights(flat), stride=self.ratio, groups=flat.shape[1])
+        return coarse.reshape(*shape[:-2], *coarse.shape[-2:])
+
+    def adjoint(self, image: Tensor) -> Tensor:
+        """Bᵀ: shape (..., h, w) to (..., r·h, r·w), with ⟨B x, y⟩ = ⟨x, Bᵀ y⟩."""
+        shape = image.shape
+        flat = image.reshape(1, -1, *shape[-2:])
+        fine = F.conv_transpose2d(flat, self._weights(flat), stride=self.ratio, groups=flat.shape[1])
+        if self.margin > 0:
+            fine = _fold(_fold(fine, self.margin, -1), self.margin, -2)
+        elif self.margin < 0:
+            fine = F.pad(fine, (-self.margin,) * 4)
+        return fine.reshape(*shape[:-2], *fine.shape[-2:])
+
+
+def _fold(image: Tensor, margin: int, axis: int) -> Tensor:
+    """Adjoint of replicating `margin` pixels at both ends of `axis`."""
+    length = image.shape[axis] - 2 * margin
+    before, inner, after = torch.split(image, [margin, length, margin], dim=axis)
+    inner = inner.clone()
+    inner.narrow(axis, 0, 1).add_(before.sum(axis, keepdim=True))
+    inner.narrow(axis, length - 1, 1).add_(after.sum(axis, keepdim=True))
+    return inner
+
+
+def upsample(image: Tensor, ratio: int, mode: str = "bicubic") -> Tensor:
+    """Interpolate (..., h, w) to (..., r·h, r·w) with the phase of the imaging model; `mode` as in torch.
+
+    HSI pixel i comes to lie at fine position r·i + (r − 1)/2, which is torch's `align_corners=False`.
+    """
+    shape = image.shape
+    flat = image.reshape(1, -1, *shape[-2:])
+    fine = F.interpolate(flat, scale_factor=ratio, mode=mode, align_corners=False)
+    return fine.reshape(*shape[:-2], shape[-2] * ratio, shape[-1] * ratio)

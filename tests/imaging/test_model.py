@@ -1,0 +1,126 @@
+"""B and R as operators, kernels and their phase, and the imaging model's file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hsfuse.errors import ImagingError
+from hsfuse.imaging import BlurDecimate, ImagingModel, PointSpread, SpectralResponse, load_psf, upsample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RATIOS = st.integers(2, 8)
+WIDTHS = st.floats(0.3, 2.0)
+SHIFTS = st.tuples(st.floats(-1.5, 1.5), st.floats(-1.5, 1.5))
+few = settings(max_examples=25, deadline=None)
+
+
+@few
+@given(RATIOS, WIDTHS, WIDTHS, st.floats(0, 180), SHIFTS, st.integers(0, 99))
+def test_the_adjoint_of_b_is_its_adjoint(
+    ratio: int, wide: float, high: float, angle: float, shift: tuple[float, float], seed: int
+) -> None:
+    blur = BlurDecimate(PointSpread.gaussian(ratio, (wide, high), angle=angle).shifted(shift))
+    draw = torch.Generator().manual_seed(seed)
+    x = torch.randn(2, 4 * ratio, 5 * ratio, dtype=torch.float64, generator=draw)
+    y = torch.randn(2, 4, 5, dtype=torch.float64, generator=draw)
+    torch.testing.assert_close((blur(x) * y).sum(), (x * blur.adjoint(y)).sum(), rtol=1e-10, atol=1e-10)
+
+
+@few
+@given(RATIOS, WIDTHS, SHIFTS, st.floats(-100, 100))
+def test_a_constant_image_stays_constant(ratio: int, fwhm: float, shift: tuple[float, float], value: float) -> None:
+    blur = BlurDecimate(PointSpread.gaussian(ratio, fwhm).shifted(shift))
+    image = torch.full((1, 3 * ratio, 3 * ratio), value, dtype=torch.float64)
+    torch.testing.assert_close(blur(image), torch.full((1, 3, 3), value, dtype=torch.float64))
+
+
+def test_the_adjoint_of_r_is_its_adjoint() -> None:
+    random = np.random.default_rng(0)
+    rows = random.random((3, 20))
+    srf = SpectralResponse(rows / rows.sum(axis=1, keepdims=True), ("a", "b", "c"))
+    x, p = torch.from_numpy(random.standard_normal((20, 4, 5))), torch.from_numpy(random.standard_normal((3, 4, 5)))
+    torch.testing.assert_close((srf.project(x) * p).sum(), (x * srf.adjoint(p)).sum())
+
+
+@pytest.mark.parametrize("ratio", [2, 3, 4, 5])
+def test_an_impulse_shows_the_sampling_phase(ratio: int) -> None:
+    # HSI pixel i is centred on fine position r·i + (r − 1)/2: mean position of what each sees must be that.
+    size = 9 * ratio
+    blur = BlurDecimate(PointSpread.gaussian(ratio, 1.0))
+    ramp = torch.arange(size, dtype=torch.float64).expand(1, size, size)
+    seen = blur(ramp)[0, 4]
+    wanted = ratio * torch.arange(9, dtype=torch.float64) + (ratio - 1) / 2
+    torch.testing.assert_close(seen[2:-2], wanted[2:-2])
+    inner = slice(2 * ratio, -2 * ratio)
+    linear = upsample(wanted.expand(1, 9, 9), ratio, "bilinear")[0, 0, inner]
+    torch.testing.assert_close(linear, ramp[0, 0, inner])
+    # torch's cubic (a = −0.75) bends a ramp a little; a wrong phase would be off by half a pixel.
+    assert (upsample(wanted.expand(1, 9, 9), ratio)[0, 0, inner] - ramp[0, 0, inner]).abs().max() < 0.3
+
+
+@few
+@given(RATIOS, st.floats(-1.2, 1.2), st.floats(-1.2, 1.2))
+def test_a_shift_is_in_hsi_pixels_and_says_where_the_hsi_looks(ratio: int, x: float, y: float) -> None:
+    size = 11 * ratio
+    blur = ImagingModel(SpectralResponse(np.ones((1, 1)), ("a",)), PointSpread.gaussian(ratio, 1.0), (x, y)).blur
+    ramp = torch.arange(size, dtype=torch.float64)
+    middle = ratio * 5 + (ratio - 1) / 2
+    assert float(blur(ramp.expand(1, size, size))[0, 5, 5]) == pytest.approx(middle + x * ratio, abs=0.05)
+    assert float(blur(ramp[:, None].expand(1, size, size))[0, 5, 5]) == pytest.approx(middle + y * ratio, abs=0.05)
+
+
+def test_gaussians_have_the_width_and_direction_asked_for() -> None:
+    assert PointSpread.gaussian(6, (1.3, 0.8), taps=36).fwhm == pytest.approx((1.3, 0.8), rel=0.01)
+    turned = PointSpread.gaussian(6, (1.3, 0.8), angle=90, taps=36)
+    assert turned.fwhm == pytest.approx((0.8, 1.3), rel=0.01)
+    slanted = PointSpread.gaussian(6, (1.4, 0.7), angle=45, taps=36).kernel
+    x, y = np.meshgrid(np.arange(36) - 17.5, np.arange(36) - 17.5)
+    assert (slanted * x * y).sum() > 0.5  # x and y grow together
+
+
+def test_the_file_brings_everything_back(tmp_path: Path) -> None:
+    srf = SpectralResponse(np.array([[0.25, 0.75], [1.0, 0.0]]), ("B2", "B3"), np.array([500.0, 600.0]))
+    model = ImagingModel(srf, PointSpread.gaussian(4, (1.1, 0.9)), (0.3, -0.2), {"srf": 0.01, "psf": 0.02})
+    model.save(tmp_path / "imaging.json")
+    again = ImagingModel.load(tmp_path / "imaging.json")
+    np.testing.assert_allclose(again.psf.kernel, model.psf.kernel)
+    np.testing.assert_allclose(again.srf.matrix, srf.matrix)
+    assert (again.ratio, again.shift, again.residual) == (4, (0.3, -0.2), model.residual)
+    assert again.psf.kernel.shape[0] % 2 == 0
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "hsfuse-imaging/1", "ratio": 3}'])
+def test_other_files_are_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "imaging.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ImagingError, match=r"imaging\.json"):
+        ImagingModel.load(path)
+
+
+def test_point_spreads_are_loaded(tmp_path: Path) -> None:
+    assert load_psf("gaussian:1.2,0.9", 6).fwhm == pytest.approx((1.2, 0.9), rel=0.03)
+    path = tmp_path / "kernel.csv"
+    np.savetxt(path, np.ones((4, 4)), delimiter=",")
+    np.testing.assert_allclose(load_psf(str(path), 2).kernel, np.full((4, 4), 1 / 16))
+    with pytest.raises(ImagingError, match="both are even or both are odd"):
+        load_psf(str(path), 3)
+    srf = SpectralResponse(np.ones((1, 1)), ("a",))
+    ImagingModel(srf, PointSpread.gaussian(3, 1.0)).save(tmp_path / "m.json")
+    with pytest.raises(ImagingError, match="ratio 3, the pair has ratio 4"):
+        load_psf(str(tmp_path / "m.json"), 4)
+
+
+@pytest.mark.parametrize(
+    "source", ["gaussian", "gaussian:", "gaussian:0", "gaussian:-1", "gaussian:1,2,3", "gaussian:nan", "box"]
+)
+def test_other_point_spreads_are_refused(source: str) -> None:
+    with pytest.raises(ImagingError):
+        load_psf(source, 3)
