@@ -93,7 +93,8 @@ class OnCoefficients(nn.Module):
         truth = torch.stack([self.adapter.subspace.encode(truth) for *_, truth in patches])
         condition = self.adapter.condition()
         error = self.network(SubspaceInputs(linear, msi, hsi), condition) - truth
-        return (error / condition.residual[:, :, None, None]).square().mean()
+        mean: Tensor = (error / condition.residual[:, :, None, None]).square().mean()
+        return mean
 
     def forward(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse Y (C, h, w) and P (c, H, W)."""
@@ -141,7 +142,8 @@ def read(path: Path) -> Tensor:
 def one_level_down(hsi: Tensor, msi: Tensor, imaging: ImagingModel) -> Level:
     """The pair degraded by its ratio; its truth is the HSI."""
     pair = degrade_pair(hsi.numpy(), msi.numpy(), imaging)
-    return Level(*(torch.from_numpy(part) for part in (pair.hsi, pair.msi, pair.reference)), pair.model)
+    low, fine, truth = (torch.from_numpy(part) for part in (pair.hsi, pair.msi, pair.reference))
+    return Level(low, fine, truth, pair.model)
 
 
 def train(model: OnCoefficients | OnBands, level: Level, seconds: float, rate: float) -> int:
