@@ -24,7 +24,8 @@ _MODEL, _RUN, _OUTPUT = "Model", "Tiles and device", "Output"
 @options.ratio
 @options.option("-o", "--output", required=True, metavar="OUT.tif", help="The COG to write.", group=_OUTPUT)
 @options.option("--model", default="mgdunlss", metavar="NAME",
-                help="mgdunlss, ssrfn, gsa, mtf-glp, cnmf, hysure, mtf-glp-subspace or bicubic.", group=_MODEL)  # fmt: skip
+                help="mgdunlss, ssrfn, gsa, mtf-glp, cnmf, hysure, mtf-glp-subspace or bicubic.",
+                group=_MODEL)  # fmt: skip
 @options.option("--weights", metavar="FILE",
                 help="Weights file, or the name of a bundled one.  [default: the model's universal weights]",
                 group=_MODEL)  # fmt: skip
