@@ -132,7 +132,7 @@ def simulated(data: Path, *, unlisted: bool) -> None:
     """The table of simulated pairs."""
     columns = ["scene", "sensor", "ratio", "HSI pixels", "FWHM true", "FWHM error %", "shift true", "shift error",
                "angle of rows °", *(f"ΔPSNR {method} dB" for method in FUSED_BY), "s"]  # fmt: skip
-    print("| " + " | ".join(columns) + " |\n" + "| --- " * len(columns) + "|")
+    print("| " + " | ".join(columns) + " |\n" + "| --- " * len(columns) + "|", flush=True)
     widths, shifts, angles, losses = [], [], [], []
     for case in CASES:
         pair, wavelength = make_pair(data, case)
@@ -160,8 +160,8 @@ def simulated(data: Path, *, unlisted: bool) -> None:
         )
     within = np.mean(np.array(widths) <= 10), np.mean(np.array(shifts) <= 0.1)
     print(
-        f"\nFWHM within 10 %: {within[0]:.0%}; shift within 0.1 HSI pixel: {within[1]:.0%}; rows {np.mean(angles):.1f}° "
-        f"on average; PSNR lost at most "
+        f"\nFWHM within 10 %: {within[0]:.0%}; shift within 0.1 HSI pixel: {within[1]:.0%}; "
+        f"rows {np.mean(angles):.1f}° on average; PSNR lost at most "
         + ", ".join(f"{most:.2f} dB ({name})" for most, name in zip(np.max(losses, axis=0), FUSED_BY, strict=True))
         + "\n",
     )
@@ -186,7 +186,8 @@ def neon_pairs(data: Path) -> None:
         centres = dict(zip(found.model.srf.msi_bands, found.model.srf.matrix @ wavelength, strict=True))
         print(
             f"| {path.stem} | {found.model.shift[0]:+.2f}, {found.model.shift[1]:+.2f} | {wide:.2f}, {high:.2f} | "
-            f"{found.quality['agreement']:.2f} | {found.model.residual['srf']:.3f}, {found.model.residual['psf']:.2f} | "
+            f"{found.quality['agreement']:.2f} | "
+            f"{found.model.residual['srf']:.3f}, {found.model.residual['psf']:.2f} | "
             + ", ".join(f"{centres[band]:.0f}" if band in centres else "–" for band in ("R", "G", "B"))
             + f" | {len(found.warnings)} |",
             flush=True,
@@ -220,11 +221,12 @@ def large(data: Path) -> None:
     start = time.perf_counter()
     found = estimate_imaging([patch], 3, wavelength)
     seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    wide, high = found.model.psf.fwhm
+    images = (hsi.nbytes + msi.nbytes) / 1e9
     print(
-        f"\n{hsi.shape[2]}×{hsi.shape[1]}×{len(hsi)} at ratio 3: {seconds:.1f} s with {torch.get_num_threads()} threads, "
-        f"{peak:.2f} GB at most, {(hsi.nbytes + msi.nbytes) / 1e9:.2f} GB of which are the images; FWHM "
-        f"{found.model.psf.fwhm[0]:.3f}, {found.model.psf.fwhm[1]:.3f} (1.1), shift {found.model.shift[0]:.3f}, "
-        f"{found.model.shift[1]:.3f} (0.4, -0.6)",
+        f"\n{hsi.shape[2]}×{hsi.shape[1]}×{len(hsi)} at ratio 3: {seconds:.1f} s, {torch.get_num_threads()} thread(s), "
+        f"{peak:.2f} GB at most, {images:.2f} GB of which are the images; FWHM {wide:.3f}, {high:.3f} (1.1), shift "
+        f"{found.model.shift[0]:.3f}, {found.model.shift[1]:.3f} (0.4, -0.6)",
     )
 
 

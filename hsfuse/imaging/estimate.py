@@ -46,6 +46,7 @@ _LEAST_CONTRAST = 2e-3  # standard deviation over mean
 _LENIENCY = (0.3, 0.2, 0.1, 0.05)
 """Of the scene's contrast, round by round: while R and B are rough, their own errors must not look like change."""
 _SAME_UNITS = 1.05  # residual variance with gain 1 and offset 0, over that of the best ones
+_MUCH_DIFFERING = 0.2
 _UNSURE_FWHM = 0.1
 _UNSURE_SHIFT = 0.1  # HSI pixels
 _UNDETERMINED = 0.25  # of the FWHM and of an HSI pixel, both
@@ -129,7 +130,7 @@ def estimate_imaging(
     state = refined_rows(state, shapes, srf)
     _refuse_undetermined(state)
     found, shift = point_spread(state, ratio, psf)
-    return _estimate(patches, state, found, shift, names, hsi_wavelength_nm, rough, srf)
+    return _estimate(blocks, patches, state, found, shift, names, hsi_wavelength_nm, rough, srf)
 
 
 def _refuse_empty(blocks: Sequence[Block], names: Sequence[str]) -> None:
@@ -196,6 +197,7 @@ def _candidates(
 
 
 def _estimate(
+    blocks: Sequence[Block],
     patches: Sequence[PatchLike],
     state: State,
     psf: PointSpread,
@@ -211,36 +213,31 @@ def _estimate(
     target = sample.spectra @ state.rows.T
     left = np.square(misfit(target, degraded, np.ones(len(target), dtype=bool))).mean(axis=0)
     explained = 1 - left / np.maximum(target.var(axis=0), 1e-300)
-    gain, offset = _units(target, degraded)
-    seen = np.ones(len(names), dtype=bool) if srf is not None else _seen(explained, gain, state.unlike)
+    rising = line(degraded, target)[0] > 0
+    seen = np.ones(len(names), dtype=bool) if srf is not None else _seen(explained, rising, state.unlike)
     if not seen.any():
         raise ImagingError(
             f"no MSI band follows from the HSI's (at best {explained.max():.0%} of its variance is explained): are "
             "the band lists right?",
         )
     index = np.flatnonzero(seen)
+    gain, offset = _units(target[:, index], degraded[:, index])
     kept_names = tuple(names[band] for band in index)
     response = srf or SpectralResponse(state.rows[index], kept_names, wavelength)
     residual = {
-        "srf": float(np.sqrt(np.mean(_relative(degraded - target * gain - offset, degraded)[index]))),
+        "srf": float(
+            np.sqrt(np.mean(_relative(degraded[:, index] - target[:, index] * gain - offset, degraded[:, index])))
+        ),
         "psf": float(np.sqrt(np.mean(1 - explained[index]))),
     }
     model = ImagingModel(response, psf, shift, residual)
-    watched = [_Only(patch, index) for patch in patches]
-    field = _field(watched, model)
-    quality = {
-        "agreement": rough.agreement,
-        "pixels": float(len(target)),
-        "differing": _differing(state),
-        "psf_fwhm_error": state.gaussian.uncertainty[0],
-        "shift_error": state.gaussian.uncertainty[1],
-        "srf_angle_error": float(state.row_error[index].mean()),
-    }
+    quality = _quality(state, rough, index)
+    field = _field(_watched(blocks, patches, state, index, quality["differing"]), model)
     left_out = tuple(name for band, name in enumerate(names) if not seen[band])
     return Estimate(
         model,
-        gain[index],
-        offset[index],
+        gain,
+        offset,
         tuple(index.tolist()),
         left_out,
         state.sensor,
@@ -248,6 +245,17 @@ def _estimate(
         quality,
         _warnings(quality, left_out, explained, names, field),
     )
+
+
+def _quality(state: State, rough: RoughShift, index: NDArray[np.int64]) -> dict[str, float]:
+    return {
+        "agreement": rough.agreement,
+        "pixels": float(state.kept.sum()),
+        "differing": _differing(state),
+        "psf_fwhm_error": state.gaussian.uncertainty[0],
+        "shift_error": state.gaussian.uncertainty[1],
+        "srf_angle_error": float(state.row_error[index].mean()),
+    }
 
 
 def _differing(state: State) -> float:
@@ -266,7 +274,7 @@ def _field(patches: Sequence[PatchLike], model: ImagingModel) -> Misregistration
 
 def _seen(
     explained: NDArray[np.float64],
-    gain: NDArray[np.float64],
+    rising: NDArray[np.bool_],
     unlike: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
     """MSI bands that lie within the HSI's: a band-pass explains them about as well as it does the others."""
@@ -274,7 +282,7 @@ def _seen(
     usual = np.quantile(left, 0.25)
     outside = (unlike > _UNLIKE) & (left > _WORSE * usual)
     outside |= (explained < _WEAKLY_EXPLAINED) & (left > _MUCH_WORSE * usual)
-    return np.asarray((explained >= _LEAST_EXPLAINED) & (gain > 0) & ~outside)
+    return np.asarray((explained >= _LEAST_EXPLAINED) & rising & ~outside)
 
 
 def _units(
@@ -311,7 +319,7 @@ def _warnings(
     best = float(explained.max())
     if best < _WEAKLY_EXPLAINED:
         found.append(f"the HSI explains at most {best:.0%} of an MSI band: the SRF is little more than a guess")
-    if quality["differing"] > 0.2:
+    if quality["differing"] > _MUCH_DIFFERING:
         found.append(
             f"{quality['differing']:.0%} of the HSI pixels differ between the images (clouds, change): left out",
         )
@@ -327,24 +335,33 @@ def _warnings(
 
 
 @dataclass(frozen=True)
-class _Only:
-    """A patch with some of its MSI bands."""
+class _Watched:
+    """A patch with the MSI bands that have a row, and without what is clouded or changed."""
 
-    patch: PatchLike
-    index: NDArray[np.int64]
+    hsi: NDArray[np.float32]
+    hsi_valid: NDArray[np.bool_]
+    msi: NDArray[np.float32]
+    msi_valid: NDArray[np.bool_]
 
-    @property
-    def hsi(self) -> NDArray[np.float32]:
-        return self.patch.hsi
 
-    @property
-    def hsi_valid(self) -> NDArray[np.bool_]:
-        return self.patch.hsi_valid
+def _watched(
+    blocks: Sequence[Block],
+    patches: Sequence[PatchLike],
+    state: State,
+    index: NDArray[np.int64],
+    differing: float,
+) -> list[_Watched]:
+    """The patches for the shift's cells.
 
-    @property
-    def msi(self) -> NDArray[np.float32]:
-        return self.patch.msi if len(self.index) == len(self.patch.msi) else self.patch.msi[self.index]
-
-    @property
-    def msi_valid(self) -> NDArray[np.bool_]:
-        return self.patch.msi_valid
+    Only in a scene that is clouded or changed at large do the dropped pixels stay out of them: where there is
+    little of that, pixels may have been dropped because their shift is another one, which the cells should tell.
+    """
+    valid = [patch.hsi_valid.copy() for patch in patches]
+    if differing > _MUCH_DIFFERING:
+        for number, row, column in state.sample.place[~state.kept]:
+            block = blocks[number]
+            valid[block.number][block.row + row, block.column + column] = False
+    return [
+        _Watched(patch.hsi, mask, patch.msi if len(index) == len(patch.msi) else patch.msi[index], patch.msi_valid)
+        for patch, mask in zip(patches, valid, strict=True)
+    ]

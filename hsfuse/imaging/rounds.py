@@ -179,9 +179,10 @@ def _free_kernel(state: State) -> NDArray[np.float64] | None:
     )
     gaussian = fit_gaussian(fitted, basis, state.gaussian).coefficients(basis)
     trials = [fit_free(fitted, basis, gaussian, strength) for strength in _FREE_STRENGTHS]
-    costs = [float(np.log(np.maximum(held.misfit(trial), 1e-9)).mean()) for trial in [gaussian, *trials]]
+    costs = [held.cost(trial) for trial in [gaussian, *trials]]
     best = int(np.argmin(costs[1:]))
-    if costs[best + 1] > costs[0] + np.log(1 - _FREE_GAIN):
+    share = np.exp((costs[best + 1] - costs[0]) / held.weight)
+    if share > 1 - _FREE_GAIN:
         return None
     whole = KernelMoments.of(sample.surroundings, target, basis, state.noise)
     kernel = basis.kernel(fit_free(whole, basis, state.coefficients, _FREE_STRENGTHS[best]))

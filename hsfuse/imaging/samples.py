@@ -263,20 +263,34 @@ def gather(blocks: Sequence[Block], ratio: int, moved: tuple[int, int]) -> PairS
 def noise_variance(blocks: Sequence[Block]) -> NDArray[np.float64]:
     """Variance of the white noise in each MSI band, shape (c,): what is left in the smoothest places.
 
-    Immerkær's (1996) operator removes what is locally a plane; the lower decile over small windows leaves out
-    texture. A band without noise, or one that was resampled, gives next to nothing.
+    Immerkær's (1996) operator removes what is locally a plane, the other bands what texture they share, and the
+    lower decile over small windows leaves out most of the rest. A resampled band gives next to nothing.
     """
     operator = np.outer([1, -2, 1], [1, -2, 1]) / 6.0
-    found = []
+    rough, whole = [], []
     for block in blocks:
         image, known = block.msi(0)
-        whole = ndimage.binary_erosion(known, np.ones((3, 3), dtype=bool), border_value=0)
-        power = np.stack([ndimage.convolve(band.astype(np.float64), operator) ** 2 for band in image])
-        window = max(min(8, min(known.shape) // 2), 1)
-        share = _tiles(whole[None].astype(np.float64), window)[0]
-        found.append(_tiles(np.where(whole, power, 0), window)[:, share > 0.9] / share[share > 0.9])
+        whole.append(ndimage.binary_erosion(known, np.ones((3, 3), dtype=bool), border_value=0))
+        rough.append(np.stack([ndimage.convolve(band.astype(np.float64), operator) for band in image]))
+    own = _unshared(np.concatenate([image[:, seen] for image, seen in zip(rough, whole, strict=True)], axis=1))
+    found = []
+    for image, seen in zip(rough, whole, strict=True):
+        window = max(min(8, min(seen.shape) // 2), 1)
+        share = _tiles(seen[None].astype(np.float64), window)[0]
+        power = np.where(seen, np.tensordot(own, image, axes=1) ** 2, 0)
+        found.append(_tiles(power, window)[:, share > 0.9] / share[share > 0.9])
     variances = np.concatenate(found, axis=1)
     return np.quantile(variances, 0.1, axis=1) if variances.size else np.zeros(len(variances))
+
+
+def _unshared(images: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What to make of bands (c, n) so that each is left without what the others predict of it: shape (c, c)."""
+    if not images.shape[1]:
+        return np.eye(len(images))
+    covariance = images @ images.T
+    covariance += 1e-9 * np.trace(covariance) / len(images) * np.eye(len(images)) + 1e-30 * np.eye(len(images))
+    inverse = np.linalg.inv(covariance)
+    return inverse / np.diagonal(inverse)[:, None]
 
 
 def _tiles(images: NDArray[np.float64], edge: int) -> NDArray[np.float64]:

@@ -25,6 +25,7 @@ _USUAL_FWHM = 1.0  # HSI pixels
 _USUAL_SPREAD = 0.4  # of its logarithm
 _WIDEST_FWHM = 2.4
 _NARROWEST_FWHM = 0.35
+_LEAST_MISFIT = 3e-5  # no band is so good that it alone decides
 _INDEPENDENT_SHARE = 0.5  # neighbouring HSI pixels share their errors
 
 
@@ -79,8 +80,13 @@ class KernelMoments:
 
     def cost(self, coefficients: NDArray[np.float64]) -> float:
         """Negative log likelihood with every band's noise variance at its best, up to a constant."""
-        misfit = np.maximum(self.misfit(coefficients), 1e-9)
+        misfit = np.maximum(self.misfit(coefficients), 0) + _LEAST_MISFIT
         return 0.5 * _INDEPENDENT_SHARE * self.count * float(np.log(misfit).sum())
+
+    @property
+    def weight(self) -> float:
+        """What a misfit of e times another's adds to the cost."""
+        return 0.5 * _INDEPENDENT_SHARE * self.count * len(self.energy)
 
 
 @dataclass(frozen=True)
@@ -203,7 +209,7 @@ def fit_free(
     """
     power = np.einsum("i,bij,j->b", prior, moments.gram, prior)
     gain = (moments.cross @ prior) / power
-    left = np.maximum(moments.misfit(prior), 1e-9) * moments.energy
+    left = (np.maximum(moments.misfit(prior), 0) + _LEAST_MISFIT) * moments.energy
     weight = moments.count / left
     curvature = np.einsum("b,bij->ij", weight * gain**2, moments.gram)
     slope = (weight * gain) @ moments.cross - curvature @ prior
