@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 import rasterio
 from affine import Affine
+from hypothesis import settings
 from rasterio.errors import NotGeoreferencedWarning
 
 if TYPE_CHECKING:
@@ -16,6 +18,12 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+# Two workers share the cores, and a run in CI draws the same examples every time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 UTM33 = "EPSG:32633"
 ORIGIN = (500_000.0, 5_000_000.0)

@@ -57,6 +57,9 @@ def test_output_and_gradients_on_any_shape(
     result = with_gradients("numba", o, torch.float32, delta_softplus=softplus)
     truth = with_gradients("reference", o, torch.float64, delta_softplus=softplus)
     errors = {name: error(result[name], truth[name]) for name in truth}
+    # The gradient of delta_bias sums that of delta: where the terms cancel, float32 errs by a part of the terms.
+    off = (result["delta_bias"].double() - truth["delta_bias"]).abs().max()
+    errors["delta_bias"] = float(off / truth["delta"].abs().sum(dim=(0, 2)).max().clamp_min(1e-30))
     assert max(errors.values()) < TOLERANCE, errors
 
 
