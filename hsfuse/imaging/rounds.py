@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FEWEST_PIXELS = 30
 """HSI pixels, valid and alike in both images, below which nothing is estimated."""
 _COMPONENTS = 8
+_LEAST_STRICT = 0.15  # of the pixels: with fewer the images are alike only loosely, and the strict rules do not hold
 _FREE_GAIN = 0.04  # a free kernel must cut the held-out residual variance by this share
 _FREE_STRENGTHS = (1e-3, 1e-2, 1e-1)
 
@@ -63,14 +64,24 @@ def started(blocks: Sequence[Block], ratio: int, rough: RoughShift) -> State:
         )
     usual = GaussianKernel.usual()
     coefficients = usual.coefficients(sample.basis)
-    design = principal(sample.spectra, min(_COMPONENTS, len(sample.spectra) // 8))
-    kept = concordant(design, sample.degraded(coefficients), sample.cell)
-    kept = without_rims(kept, sample.place)
+    kept = _alike(sample, coefficients)
     bands = sample.surroundings.shape[1]
     empty = np.zeros((bands, sample.spectra.shape[1]))
     return State(
         sample, _enough(kept), empty, coefficients, usual, "", np.zeros(bands), np.zeros(bands), noise_variance(blocks)
     )
+
+
+def _alike(sample: PairSample, coefficients: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Pixels that agree under a kernel, before R is known: all but the worst, where nothing agrees well."""
+    design = principal(sample.spectra, min(_COMPONENTS, len(sample.spectra) // 8))
+    degraded = sample.degraded(coefficients)
+    kept = without_rims(concordant(design, degraded, sample.cell), sample.place)
+    if kept.sum() >= max(_LEAST_STRICT * len(kept), FEWEST_PIXELS):
+        return kept
+    everything = np.ones(len(degraded), dtype=bool)
+    left = degraded - design @ np.linalg.lstsq(design, degraded, rcond=None)[0]
+    return _enough(within(left, everything))
 
 
 def _enough(kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -110,9 +121,9 @@ def refined_kernel(state: State, blocks: Sequence[Block], psf: PointSpread | Non
     degraded = sample.degraded(coefficients)
     allowed = leniency * target[state.kept].std(axis=0)
     kept = within(misfit(target, degraded, state.kept), state.kept, allowed=allowed)
-    kept = without_rims(kept, sample.place)
-    kept = in_agreeing_cells(target, degraded, kept, sample.cell)
-    return replace(state, gaussian=gaussian, coefficients=coefficients, kept=_enough(kept))
+    strict = in_agreeing_cells(target, degraded, without_rims(kept, sample.place), sample.cell)
+    kept = _enough(strict if strict.sum() >= _LEAST_STRICT * len(strict) else kept)
+    return replace(state, gaussian=gaussian, coefficients=coefficients, kept=kept)
 
 
 def _moved(state: State, blocks: Sequence[Block], gaussian: GaussianKernel, step: tuple[int, int]) -> State:
@@ -123,9 +134,7 @@ def _moved(state: State, blocks: Sequence[Block], gaussian: GaussianKernel, step
     centre = (gaussian.centre[0] - step[0] / ratio, gaussian.centre[1] - step[1] / ratio)
     gaussian = replace(gaussian, centre=centre)
     coefficients = gaussian.coefficients(sample.basis)
-    design = principal(sample.spectra, min(_COMPONENTS, len(sample.spectra) // 8))
-    kept = concordant(design, sample.degraded(coefficients), sample.cell)
-    kept = _enough(without_rims(kept, sample.place))
+    kept = _alike(sample, coefficients)
     return replace(state, sample=sample, gaussian=gaussian, coefficients=coefficients, kept=kept)
 
 

@@ -25,8 +25,9 @@ BLOCK = 32
 MOST_PIXELS = 16_384
 """HSI pixels that are looked at; more of a larger scene teach little."""
 
-_KNOTS_PER_PIXEL = 3  # a Gaussian of FWHM 0.7 HSI pixels and up is within 1 % of its spline
+_KNOTS_PER_PIXEL = 4  # a Gaussian of FWHM 0.8 HSI pixels and up is within 0.5 % of its spline
 _FINEST_PLAIN = 4  # up to this ratio the fine pixels themselves are the basis
+_DECILE = 0.65  # of white noise's variance, as windows of 8 × 8 pixels find it
 _MOST_MISSING = (0.02, 0.2, 0.4)  # of the MSI around an HSI pixel: the first that leaves enough pixels
 _ENOUGH = 100  # HSI pixels
 _CELL = 12  # HSI pixels, edge of the neighbourhoods that are judged together
@@ -119,7 +120,7 @@ class Block:
 class KernelBasis:
     """One-dimensional functions whose products make up the kernels that are fitted.
 
-    Up to ratio 4 they are the fine pixels; above, cubic B-splines a third of an HSI pixel apart, which keeps the
+    Up to ratio 4 they are the fine pixels; above, cubic B-splines a quarter of an HSI pixel apart, which keeps the
     number of unknowns from growing with the ratio.
     """
 
@@ -280,7 +281,7 @@ def noise_variance(blocks: Sequence[Block]) -> NDArray[np.float64]:
         power = np.where(seen, np.tensordot(own, image, axes=1) ** 2, 0)
         found.append(_tiles(power, window)[:, share > 0.9] / share[share > 0.9])
     variances = np.concatenate(found, axis=1)
-    return np.quantile(variances, 0.1, axis=1) if variances.size else np.zeros(len(variances))
+    return np.quantile(variances, 0.1, axis=1) / _DECILE if variances.size else np.zeros(len(variances))
 
 
 def _unshared(images: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import optimize
+from scipy import linalg, optimize
 
 from hsfuse.imaging.psf import FWHM_PER_SIGMA, PointSpread
 
@@ -26,6 +26,7 @@ _USUAL_SPREAD = 0.4  # of its logarithm
 _WIDEST_FWHM = 2.4
 _NARROWEST_FWHM = 0.35
 _LEAST_MISFIT = 3e-5  # no band is so good that it alone decides
+_SURELY_NOISE = 0.9
 _INDEPENDENT_SHARE = 0.5  # neighbouring HSI pixels share their errors
 
 
@@ -61,15 +62,17 @@ class KernelMoments:
             basis: Of the surroundings.
             noise: Variance of the MSI's noise, shape (c,).
         """
-        products = np.kron(basis.functions.T @ basis.functions, basis.functions.T @ basis.functions)
+        products = np.asarray(np.kron(*[basis.functions.T @ basis.functions] * 2), dtype=np.float64)
         gram, cross, energy = [], [], []
         for band in range(target.shape[1]):
             seen = surroundings[:, band].astype(np.float64)
             seen -= seen.mean(axis=0)
             wanted = target[:, band] - target[:, band].mean()
-            gram.append(seen.T @ seen - len(target) * noise[band] * products)
-            cross.append(seen.T @ wanted)
-            energy.append(wanted @ wanted)
+            own, shared, power = seen.T @ seen, seen.T @ wanted, float(wanted @ wanted)
+            least = _least_left(own - np.outer(shared, shared / max(power, 1e-300)), products)
+            gram.append(own - min(len(target) * noise[band], _SURELY_NOISE * least) * products)
+            cross.append(shared)
+            energy.append(power)
         return cls(np.stack(gram), np.stack(cross), np.array(energy), len(target))
 
     def misfit(self, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -87,6 +90,12 @@ class KernelMoments:
     def weight(self) -> float:
         """What a misfit of e times another's adds to the cost."""
         return 0.5 * _INDEPENDENT_SHARE * self.count * len(self.energy)
+
+
+def _least_left(gram: NDArray[np.float64], products: NDArray[np.float64]) -> float:
+    """The least that any kernel leaves of R Y: with more taken for noise some kernel would seem to fit perfectly."""
+    least = linalg.eigh(gram, products, eigvals_only=True, subset_by_index=[0, 0])[0]
+    return max(float(least), 0.0)
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,18 @@ def test_it_works_without_wavelengths(
     assert angles(found.model.srf.matrix, truth.matrix).mean() < 45  # confined, if not sharp
 
 
+def test_noise_in_the_msi_does_not_widen_the_blur(
+    make_reference: Callable[..., NDArray[np.float32]], wavelength: NDArray[np.float64]
+) -> None:
+    # Low contrast, so that the noise is a good part of the MSI's variance.
+    image = 0.3 + 0.3 * (make_reference(150) - 0.3)
+    srf = load_srf("sentinel-2a", wavelength).response
+    model = ImagingModel(srf, PointSpread.gaussian(3, 1.0))
+    pair = degrade(image, model, snr_hsi=40, snr_msi=25)
+    found = estimate_imaging([pair], 3, wavelength, srf=srf)
+    assert found.model.psf.fwhm == pytest.approx(model.psf.fwhm, rel=0.035)
+
+
 def test_what_is_given_is_kept(make_pair: Callable[..., WaldPair], wavelength: NDArray[np.float64]) -> None:
     truth = load_srf("landsat-8", wavelength).response
     pair = make_pair(truth, 3, (1.3, 0.9), (0.2, -0.6))
@@ -235,4 +247,4 @@ def test_the_kernel_basis_holds_every_usual_blur(
     basis = KernelBasis.of(ratio)
     kernel = PointSpread.gaussian(ratio, (wide, high), angle=angle, shift=(shift, -shift), taps=basis.taps).kernel
     again = basis.kernel(basis.coefficients(kernel))
-    assert np.abs(again - kernel).max() < 0.02 * kernel.max()
+    assert np.abs(again - kernel).max() < 0.01 * kernel.max()
