@@ -31,6 +31,7 @@ class ExitStatus(enum.IntEnum):
 
 
 _debug = False
+_interrupted = threading.Event()
 
 
 def report_errors(run: Callable[[], Any]) -> ExitStatus:  # noqa: PLR0911 (one return a kind of ending)
@@ -51,6 +52,8 @@ def report_errors(run: Callable[[], Any]) -> ExitStatus:  # noqa: PLR0911 (one r
     except MemoryError:
         return _say("out of memory: pass a smaller --tile or a part with --window", ExitStatus.FAILED)
     except Exception as error:
+        if _interrupted.is_set():
+            return _say("interrupted: nothing was written", ExitStatus.INTERRUPTED)
         if _debug:
             raise
         return _say(f"{type(error).__name__}: {error} (--debug shows where)", ExitStatus.FAILED)
@@ -60,6 +63,17 @@ def report_errors(run: Callable[[], Any]) -> ExitStatus:  # noqa: PLR0911 (one r
 def _say(sentence: str, status: ExitStatus) -> ExitStatus:
     click.echo(f"hsfuse: {' '.join(sentence.split())}", err=True)
     return status
+
+
+def listen_for_interrupts() -> None:
+    """Remember Ctrl-C, since a library that is being loaded may make another error of it."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(number: int, frame: object) -> None:  # noqa: ARG001 (signal's)
+    _interrupted.set()
+    raise KeyboardInterrupt
 
 
 def _terminated(number: int, frame: object) -> None:  # noqa: ARG001 (signal's)

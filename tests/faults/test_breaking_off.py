@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import resource
 import signal
 import time
@@ -143,7 +144,10 @@ def test_a_signal_in_the_middle_of_a_fuse(bench: Bench, sent: signal.Signals, st
 
 def test_a_signal_while_libraries_are_loaded(bench: Bench) -> None:
     with bench.start(*bench.fuse_words()) as process:
-        time.sleep(0.4)
+        maps = pathlib.Path(f"/proc/{process.pid}/maps")
+        deadline = time.monotonic() + 30
+        while "libtorch" not in maps.read_text(encoding="utf-8") and time.monotonic() < deadline:
+            time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
