@@ -10,7 +10,7 @@ from pathlib import Path
 from hsfuse.errors import RequestError
 
 _WANTED_EDGE = 216  # fine pixels: larger tiles waste less on overlap, smaller ones attend faster
-_BYTES_PER_FINE_PIXEL = 12_000  # of a network's activations, measured
+_BYTES_PER_FINE_PIXEL = 12_000  # of a network's activations, a generous estimate
 _CUBES_PER_TILE = 12  # float32 copies of a tile that exist at once, queues included
 _FIXED_BYTES = 700 * 2**20  # libraries, GDAL's cache
 

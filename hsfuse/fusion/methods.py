@@ -147,10 +147,7 @@ class Bicubic:
 
 def _network(weights: WeightsFile | None) -> Method:
     assert weights is not None
-    method = NetworkMethod(weights)
-    # torch copies the other operand of a product with a parameter that could need a gradient, in inference too
-    method.network.requires_grad_(False)
-    return method
+    return NetworkMethod(weights)
 
 
 register("mgdunlss", "MGDuNLSS-Net (Khader 2023), deep unfolding in the spectral subspace", _network, network=True)

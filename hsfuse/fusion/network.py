@@ -41,7 +41,8 @@ class NetworkMethod:
         """
         if weights.card.spectral != "subspace":
             raise WeightsError(f"{weights.path} was trained for the bands of one pair of sensors (--spectral full)")
-        self.network = weights.network()
+        # torch copies the other operand of a product with a parameter that could need a gradient, in inference too
+        self.network = weights.network().requires_grad_(False)
         self.ratios = weights.card.ratios
         self.coefficients: int = weights.card.config["subspace"]
 
