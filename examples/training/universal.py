@@ -1,10 +1,10 @@
 """Train the universal weights of a subspace network on many scenes under many simulated sensors.
 
-    python examples/training/universal.py DATA --folder runs/mgdunlss --minutes 60
+    python examples/training/universal.py DATA --model ssrfn --folder runs/ssrfn --steps 4000
 
 DATA is a folder laid out as `load_references` reads it: `abu/*.mat` (key `data`), `small/*.mat`,
-`specTIR_48px/*.tif`, `enmap_potsdam/*.tif`. The run writes its log, checkpoints (a second call resumes) and the
-best weights into FOLDER; `--export FILE` writes them as an hsfuse weights file.
+`specTIR_48px/*.tif`, `enmap_potsdam/*.tif`. The run writes its log and its state into FOLDER (a second call
+resumes); `--export FILE` writes the best weights as an hsfuse weights file.
 """
 
 from __future__ import annotations
@@ -20,20 +20,31 @@ import numpy as np
 import rasterio
 import scipy.io
 import torch
-from safetensors.torch import load_file
 
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade
 from hsfuse.models.adapter import SceneAdapter, TensorPatch
 from hsfuse.models.mgdunlss import SubspaceMGDuNLSSConfig, SubspaceMGDuNLSSNet
+from hsfuse.models.ssrfn import SubspaceSSRFNConfig, SubspaceSSRFNNet
 from hsfuse.models.weights import WeightsCard, save_weights
-from hsfuse.training.episodes import SENSOR_BANDS, Episode, Reference, random_view, simulate_episode
+from hsfuse.training.episodes import (
+    SENSOR_BANDS,
+    Episode,
+    Reference,
+    cut_batch,
+    place_patches,
+    random_view,
+    simulate_episode,
+)
 from hsfuse.training.loop import Schedule, Trainer, Validation
+from hsfuse.training.objective import relative_loss
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
+
+    from hsfuse.training.checkpoint import Record
 
 VALIDATION = (
     "abu-airport-4",
@@ -47,6 +58,9 @@ VALIDATION = (
 """Scenes that are never trained on: other places, and three sensors (HYDICE, Samson's, EnMAP) left out whole."""
 
 RATIOS = (2, 3, 4, 5, 6)
+
+PATCH = 36
+"""Edge of a training patch in MSI pixels, about."""
 
 VALIDATION_VIEWS = (("vnir-4", 3), ("vnir-swir-10", 4), ("vnir-4-broad", 4), ("vnir-swir-6", 3))
 
@@ -102,17 +116,25 @@ def training_views(references: Sequence[Reference], generator: np.random.Generat
     return Reference(reference.name, image * gain, wavelength)
 
 
-class EpisodePool:
-    """Episodes by ratio, a part of them replaced by new ones as training goes on."""
+class Episodes:
+    """What to train on: a pool of episodes by ratio, one of them replaced by a new one at every step."""
 
-    def __init__(self, references: Sequence[Reference], ratios: Sequence[int], size: int) -> None:
-        """Fill the pool with `size` episodes a ratio."""
-        self.references, self.ratios, self.size = references, ratios, size
-        self.episodes: dict[int, list[Episode]] = {ratio: [] for ratio in ratios}
+    def __init__(self, references: Sequence[Reference], validator: Validator, size: int = 100) -> None:
+        """Keep `size` episodes a ratio at most."""
+        self.references, self.size = references, size
+        self.validate = validator
+        self.episodes: dict[int, list[Episode]] = {ratio: [] for ratio in RATIOS}
+
+    def loss(self, network: nn.Module, generator: np.random.Generator, batch: int, share: slice) -> Tensor:
+        """Of patches of episodes of one ratio."""
+        episodes = self.draw(generator, batch)
+        patches = cut_batch(place_patches(episodes, max(PATCH // episodes[0].psf.ratio, 4), generator))
+        assert share == slice(0, batch), "one process draws all"
+        return relative_loss(network, patches)
 
     def draw(self, generator: np.random.Generator, count: int) -> list[Episode]:
         """`count` episodes of one ratio, one of them new."""
-        ratio = int(generator.choice(list(self.ratios)))
+        ratio = int(generator.choice(list(RATIOS)))
         pool = self.episodes[ratio]
         while len(pool) < count:
             pool.append(self._new(generator, ratio))
@@ -162,7 +184,7 @@ class Validator:
         return f"{reference.name} {bands} x{ratio}", adapter, hsi, msi, truth, linear
 
     def __call__(self, network: nn.Module, *, log: bool = False) -> Validation:
-        """Mean gains of `network`, and the least gain in PSNR."""
+        """Mean gains of `network`, and the least gain in PSNR; a decibel weighs as much as a degree."""
         gains = []
         for name, adapter, hsi, msi, truth, linear in self.cases:
             inputs = adapter.inputs(hsi, msi)
@@ -173,7 +195,8 @@ class Validator:
             if log:
                 logging.info("%s: linear %.2f dB %.2f°, gain %+.2f dB %+.2f°", name, *linear, *gains[-1])
         psnr, sam = (float(np.mean(column)) for column in zip(*gains, strict=True))
-        return Validation(psnr, sam, min(gain[0] for gain in gains))
+        figures = {"psnr_gain_db": psnr, "sam_gain_degrees": -sam, "worst_psnr_gain_db": min(gain[0] for gain in gains)}
+        return Validation(psnr - sam, figures)
 
 
 def _quality(image: Tensor, truth: Tensor) -> tuple[float, float]:
@@ -184,44 +207,63 @@ def _quality(image: Tensor, truth: Tensor) -> tuple[float, float]:
     return float(psnr[peak > 0].mean()), float(torch.rad2deg(torch.arccos(cosine.clamp(-1, 1))).mean())
 
 
-def export(
-    folder: Path,
-    network: SubspaceMGDuNLSSNet,
-    validator: Validator,
-    training: Sequence[Reference],
-    path: Path,
-) -> None:
+class Log:
+    """Tells of every validation."""
+
+    def stepped(self, progress: float, loss: float) -> None:
+        """Steps are not worth a line."""
+
+    def judged(self, record: Record) -> None:
+        """Write a line."""
+        figures = "  ".join(f"{name} {value:+.3f}" for name, value in record.figures.items())
+        loss = "" if record.loss is None else f"loss {record.loss:.4f}  "
+        logging.info("%6.0f s  step %6d  %s%s", record.elapsed, record.step, loss, figures)
+
+
+def build(model: str, settings: dict[str, int]) -> SubspaceMGDuNLSSNet | SubspaceSSRFNNet:
+    """A new network of a model."""
+    if model == "mgdunlss":
+        return SubspaceMGDuNLSSNet(SubspaceMGDuNLSSConfig(**settings))
+    return SubspaceSSRFNNet(SubspaceSSRFNConfig(**settings))
+
+
+def export(trainer: Trainer, model: str, validator: Validator, training: Sequence[Reference], path: Path) -> None:
     """Write the best weights of a run as an hsfuse weights file, with what they gain on the validation scenes."""
-    network.load_state_dict(load_file(folder / "best.safetensors"))
-    judged = validator(network, log=True)
-    progress = load_file(folder / "last.safetensors")["progress"]
+    network = trainer.network
+    assert isinstance(network, SubspaceMGDuNLSSNet | SubspaceSSRFNNet)
+    network.load_state_dict(trainer.best_weights)
     card = WeightsCard(
-        model="mgdunlss",
-        architecture="mgdunlss-subspace",
+        model=model,
+        architecture=f"{model}-subspace",
         config=asdict(network.config),
         spectral="subspace",
         ratios=RATIOS,
         trained_on=tuple(reference.name for reference in training),
         validated_on=VALIDATION,
-        validation={
-            "psnr_gain_db": judged.psnr,
-            "sam_gain_degrees": -judged.sam,
-            "worst_psnr_gain_db": judged.worst_psnr,
-        },
+        validation=validator(network.eval(), log=True).figures,
         data_licence="AVIRIS (NASA/JPL), SpecTIR and Moffett scenes as redistributed for research",
-        steps=int(progress[1]),
+        steps=trainer.step,
+        seed=trainer.schedule.seed,
     )
     save_weights(network.state_dict(), card, path)
+
+
+SETTINGS = {
+    "mgdunlss": {"stages": 3, "features": 16},
+    "ssrfn": {"width": 24, "states": 16, "deep_blocks": 3, "cycles": 2, "corrections": 4, "stages": 3},
+}
+"""Sizes that a few hours of two CPU cores can train."""
 
 
 def main() -> None:
     """Train, and say how it goes in FOLDER/log.txt."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--folder", type=Path, default=Path("runs/mgdunlss"))
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--stages", type=int, default=3)
-    parser.add_argument("--features", type=int, default=16)
+    parser.add_argument("--model", choices=list(SETTINGS), default="mgdunlss")
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--set", metavar="NAME=N", action="append", default=[], help="of the network's configuration")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--export", type=Path, help="weights file to write at the end")
     parser.add_argument("--seed", type=int, default=0)
@@ -239,14 +281,15 @@ def main() -> None:
     training = [reference for reference in references if reference.name not in VALIDATION]
     logging.info("training on %s", ", ".join(reference.name for reference in training))
     logging.info("validating on %s", ", ".join(reference.name for reference in held_back))
-    validator = Validator(held_back)
-    network = SubspaceMGDuNLSSNet(SubspaceMGDuNLSSConfig(stages=options.stages, features=options.features))
+    changes = dict(change.split("=") for change in options.set)
+    network = build(options.model, SETTINGS[options.model] | {name: int(size) for name, size in changes.items()})
     logging.info("%d parameters", sum(parameter.numel() for parameter in network.parameters()))
-    trainer = Trainer(network, Schedule(seconds=options.minutes * 60, seed=options.seed), options.folder)
-    pool = EpisodePool(training, RATIOS, size=100)
-    trainer.run(pool.draw, validator)
+    validator = Validator(held_back)
+    schedule = Schedule(steps=options.steps, learning_rate=options.rate, seed=options.seed, validations=24)
+    trainer = Trainer(network, Episodes(training, validator), schedule, checkpoint=options.folder / "state.safetensors")
+    trainer.run(Log())
     if options.export is not None:
-        export(options.folder, network, validator, training, options.export)
+        export(trainer, options.model, validator, training, options.export)
 
 
 if __name__ == "__main__":

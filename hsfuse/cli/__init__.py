@@ -11,6 +11,7 @@ from hsfuse.cli.console import ExitStatus, listen_for_interrupts, report_errors
 
 COMMANDS = {
     "fuse": "fuse",
+    "train-reduced": "train_reduced",
     "estimate": "estimate",
     "simulate": "simulate",
     "evaluate": "evaluate",

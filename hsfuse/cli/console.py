@@ -20,6 +20,8 @@ from hsfuse.errors import HsfuseError, RequestError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from hsfuse.training.checkpoint import Record
+
 
 class ExitStatus(enum.IntEnum):
     """What the process ends with."""
@@ -107,6 +109,11 @@ class Console:
             for sentence in sentences:
                 click.echo(f"warning: {sentence}", err=True)
 
+    def note(self, sentence: str) -> None:
+        """Print what the user should know to stderr, unless silenced."""
+        if not self.quiet:
+            click.echo(sentence, err=True)
+
     def detail(self, sentence: str) -> None:
         """Print what `-v` asks for, to stderr."""
         if self.verbose:
@@ -115,6 +122,10 @@ class Console:
     def progress(self) -> Observer:
         """An observer that draws a bar on a terminal, and says a line at either end of a stage elsewhere."""
         return Observer(silent=self.quiet > 0)
+
+    def training(self) -> TrainingObserver:
+        """The same for a training."""
+        return TrainingObserver(silent=self.quiet > 0)
 
     @contextlib.contextmanager
     def running(self, config: dict[str, str], *, debug: bool) -> Iterator[None]:
@@ -155,7 +166,7 @@ class Observer:
         self._bar: Any = None
         self._stage, self._total, self._started = "", 0, 0.0
 
-    def start(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int, unit: str = "tiles") -> None:
         """A stage of `total` steps begins."""
         self._stage, self._total, self._started = stage, total, time.monotonic()
         if self.silent:
@@ -163,9 +174,9 @@ class Observer:
         if sys.stderr.isatty():
             from tqdm import tqdm  # noqa: PLC0415 (only on a terminal)
 
-            self._bar = tqdm(total=total, desc=stage, unit="tile", file=sys.stderr)
+            self._bar = tqdm(total=total, desc=stage, unit=f" {unit}", file=sys.stderr)
         else:
-            click.echo(f"{stage}: {total} tiles", err=True)
+            click.echo(f"{stage}: {total} {unit}", err=True)
 
     def advance(self) -> None:
         """One step is done."""
@@ -179,3 +190,41 @@ class Observer:
             self._bar = None
         elif not self.silent:
             click.echo(f"{self._stage}: done in {time.monotonic() - self._started:.1f} s", err=True)
+
+
+class TrainingObserver:
+    """Follows a training; see `hsfuse.training.loop.Observer`."""
+
+    def __init__(self, *, silent: bool) -> None:
+        """Say nothing at all if `silent`."""
+        self.silent = silent
+        self._bar: Any = None
+
+    def stepped(self, progress: float, loss: float) -> None:
+        """A step is done."""
+        if self.silent or not sys.stderr.isatty():
+            return
+        if self._bar is None:
+            from tqdm import tqdm  # noqa: PLC0415 (only on a terminal)
+
+            shape = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+            self._bar = tqdm(total=1.0, desc="train", bar_format=shape, file=sys.stderr)
+        self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
+        self._bar.update(progress - self._bar.n)
+        if progress >= 1:
+            self._bar.close()
+
+    def judged(self, record: Record) -> None:
+        """The network was validated: one line."""
+        if self.silent:
+            return
+        figures = record.figures
+        loss = "" if record.loss is None else f"loss {record.loss:.4f}, "
+        line = (
+            f"step {record.step}, {record.elapsed:.0f} s: {loss}validation PSNR {figures['psnr']:.2f} dB, SAM "
+            f"{figures['sam']:.3f}°{', the best so far' if record.best else ''}"
+        )
+        if self._bar is not None:
+            self._bar.write(line, file=sys.stderr)
+        else:
+            click.echo(line, err=True)

@@ -29,6 +29,9 @@ _MODEL, _RUN, _OUTPUT = "Model", "Tiles and device", "Output"
 @options.option("--weights", metavar="FILE",
                 help="Weights file, or the name of a bundled one.  [default: the model's universal weights]",
                 group=_MODEL)  # fmt: skip
+@options.option("--adapt", "adapt_seconds", type=options.DurationType(), metavar="TIME",
+                help="First fine-tune the weights on this pair at reduced resolution, such as 5m; kept only if better "
+                "on a held-back part.  [default: off]", group=_MODEL)  # fmt: skip
 @options.srf
 @options.psf
 @options.allow_shift
@@ -61,6 +64,8 @@ def fuse(console: Console, hsi: str, msi: str, output: str, **choices: Any) -> N
 
     result = run(hsi, msi, output, progress=console.progress(), **choices)
     console.warnings(result.warnings)
+    if result.adapted is not None:
+        console.note(result.adapted.sentence)
     console.detail(
         f"{result.tiles} tiles of {result.tile} HSI pixels, overlap {result.overlap}, on {result.device} in "
         f"{result.precision}; MSI {'resampled' if result.resampled else 'as it is'}"

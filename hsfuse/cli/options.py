@@ -110,6 +110,21 @@ class SizeType(_ParamType):
         return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
 
 
+class DurationType(_ParamType):
+    """A time such as `90s`, `30m` or `2h`, as seconds."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Make seconds."""
+        if isinstance(value, int | float):
+            return float(value)
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", str(value), re.IGNORECASE)
+        if match is None or float(match[1]) <= 0:
+            self.fail(f"{value!r} is no time: write 90s, 30m or 2h", param, ctx)
+        return float(match[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[match[2].lower()]
+
+
 class PairType(_ParamType):
     """`KEY=VALUE`."""
 
@@ -168,6 +183,14 @@ _COMMON = (
 _INPUT = "Input"
 _IMAGING = "Imaging model"
 
+several_hsi = option(
+    "--hsi", required=True, multiple=True, metavar="H", group=_INPUT, show_default=False,
+    help="Hyperspectral scene: any raster that GDAL opens; repeatable, with its --msi.",
+)  # fmt: skip
+several_msi = option(
+    "--msi", required=True, multiple=True, metavar="M", group=_INPUT, show_default=False,
+    help="Multispectral scene of the same place; as many as --hsi, in the same order.",
+)  # fmt: skip
 hsi = option("--hsi", required=True, metavar="H", help="Hyperspectral scene: any raster that GDAL opens.", group=_INPUT)
 msi = option("--msi", required=True, metavar="M", help="Multispectral scene of the same place.", group=_INPUT)
 hsi_bands = option(

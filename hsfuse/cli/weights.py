@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from hsfuse.models.weights import WeightsFile
 
 
+_MANY = 24  # entries of a list beyond which people want only its ends
+
+
 @click.group("weights")
 def weights() -> None:
     """List, show and verify weights files.
@@ -99,6 +102,8 @@ def _line(file: WeightsFile) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, (list, tuple)) and len(value) > _MANY:
+        return f"{len(value)}: {_text(value[0])} … {_text(value[-1])}"
     if isinstance(value, (list, tuple)):
         return ", ".join(str(part) for part in value)
     if isinstance(value, dict):

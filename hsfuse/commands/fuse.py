@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from hsfuse import __version__
+from hsfuse.commands.adapting import Adaptation, adapt
 from hsfuse.commands.pairing import ImagedPair, image_pair, open_pair
 from hsfuse.errors import RequestError
 from hsfuse.fusion.devices import to_device
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 BLEND_PIXELS = 4
 """HSI pixels over which neighbouring tiles are blended, beside the margins that a method needs."""
 
-_HALF = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+HALF = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""What autocast computes in, by the name of a precision."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,9 @@ class FuseResult:
     resampled: bool
     """Whether the MSI was resampled onto the HSI's grid."""
 
+    adapted: Adaptation | None
+    """What came of `--adapt`; None without it."""
+
     shift: tuple[float, float] | None
     """Misregistration (x, y) in HSI pixels as measured; None where it could not be."""
 
@@ -96,6 +101,7 @@ def fuse(
     *,
     model: str = DEFAULT_METHOD,
     weights: str | None = None,
+    adapt_seconds: float | None = None,
     srf: str | None = None,
     psf: str | None = None,
     hsi_bands: str | None = None,
@@ -124,6 +130,7 @@ def fuse(
         output: The COG to write.
         model: A network or a classical method.
         weights: A weights file, or the name of a bundled one.
+        adapt_seconds: First fine-tune the weights on this pair at reduced resolution, for that long.
         srf: `estimate`, a sensor's name or a file; by default the MSI's own sensor where it says so.
         psf: `estimate` (default), `gaussian:FWHM` in HSI pixels, or a file.
         hsi_bands: 1-based list such as `1-4,8`; by default all good ones.
@@ -158,10 +165,17 @@ def fuse(
     pair = open_pair(hsi, msi, hsi_bands=hsi_bands, msi_bands=msi_bands, window=window, ratio=ratio)
     imaged = image_pair(pair, srf=srf, psf=psf, allow_shift=allow_shift, coregister=coregister)
     pair = imaged.pair
+    adapted: Adaptation | None = None
+    if adapt_seconds is not None:
+        chosen, adapted = adapt(
+            imaged, chosen, adapt_seconds, compute=compute, memory=(memory or available_bytes() // 2) // 2, seed=seed,
+            progress=progress or _Silent(),
+        )  # fmt: skip
     plan, redone = fuse_imaged(
         imaged,
         chosen,
         output,
+        tags={} if adapted is None else {"HSFUSE_ADAPTED": adapted.sentence},
         compute=compute,
         tile=tile,
         overlap=overlap,
@@ -195,6 +209,7 @@ def fuse(
         plan.rows.tile,
         plan.rows.overlap,
         pair.resampled,
+        adapted,
         None if imaged.shift is None else (imaged.shift.x, imaged.shift.y),
         time.monotonic() - started,
         peak_megabytes(),
@@ -208,6 +223,7 @@ def fuse_imaged(
     output: str | os.PathLike[str],
     *,
     compute: Compute,
+    tags: Mapping[str, str] | None = None,
     tile: int | None = None,
     overlap: int | None = None,
     memory: int | None = None,
@@ -217,7 +233,8 @@ def fuse_imaged(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> tuple[TilePlan, int]:
-    """Fuse a pair whose imaging model is known into a COG; the arguments are those of `fuse`.
+    """Fuse a pair whose imaging model is known into a COG; the arguments are those of `fuse`, and further
+    `tags` for the output's dataset.
 
     Returns:
         The tiles, and how many of them were computed again in float32.
@@ -236,7 +253,7 @@ def fuse_imaged(
         nodata if nodata is not None else pair.hsi.nodata,
         pair.hsi.scales[index],
         pair.hsi.offsets[index],
-        tags=_tags(chosen, imaged),
+        tags=_tags(chosen, imaged) | dict(tags or {}),
         creation_options=creation_options,
         overwrite=overwrite,
     ) as writer:
@@ -306,7 +323,7 @@ def choose_compute(device: str, precision: str) -> tuple[Compute, str]:
         precision = "fp16" if chosen.type == "cuda" else "fp32"
     if precision == "fp16" and chosen.type == "cpu":
         raise RequestError("fp16 is for CUDA devices: pass --precision bf16 or fp32 on the CPU")
-    return Compute(chosen, _HALF[precision]), precision
+    return Compute(chosen, HALF[precision]), precision
 
 
 def _tags(chosen: ChosenMethod, imaged: ImagedPair) -> dict[str, str]:
@@ -330,7 +347,7 @@ def _tags(chosen: ChosenMethod, imaged: ImagedPair) -> dict[str, str]:
 class _Silent:
     """An observer that says nothing."""
 
-    def start(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int, unit: str = "tiles") -> None:
         """A stage begins."""
 
     def advance(self) -> None:

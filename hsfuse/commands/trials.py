@@ -168,9 +168,9 @@ class _Named:
     def __init__(self, name: str, progress: Progress | None) -> None:
         self._name, self._progress = name, progress
 
-    def start(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int, unit: str = "tiles") -> None:
         if self._progress is not None:
-            self._progress.start(f"{stage} by {self._name}", total)
+            self._progress.start(f"{stage} by {self._name}", total, unit)
 
     def advance(self) -> None:
         if self._progress is not None:

@@ -41,7 +41,7 @@ _POLL_SECONDS = 0.1
 class Progress(Protocol):
     """An observer of the work; the library itself never prints."""
 
-    def start(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int, unit: str = "tiles") -> None:
         """A stage of `total` steps begins."""
 
     def advance(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from hsfuse.classical import CNMF, GSA, MTFGLP, HySure, SubspaceLinear
 from hsfuse.errors import RequestError
+from hsfuse.fusion.band_network import BandNetworkMethod
 from hsfuse.fusion.network import NetworkMethod
 from hsfuse.imaging import upsample
 from hsfuse.models.weights import WeightsFile, bundled_weights, find_weights
@@ -93,7 +94,7 @@ class ChosenMethod:
 
     def on(self, device: torch.device) -> Method:
         """The method with its network, if it has one, on a device."""
-        return self.method.to(device) if isinstance(self.method, NetworkMethod) else self.method
+        return self.method.to(device) if isinstance(self.method, NetworkMethod | BandNetworkMethod) else self.method
 
 
 def choose_method(name: str, weights: str | None = None) -> ChosenMethod:
@@ -147,7 +148,9 @@ class Bicubic:
 
 def _network(weights: WeightsFile | None) -> Method:
     assert weights is not None
-    return NetworkMethod(weights)
+    if weights.card.spectral == "full":
+        return BandNetworkMethod(weights)
+    return NetworkMethod(weights.network(), weights.card.config["subspace"])
 
 
 register("mgdunlss", "MGDuNLSS-Net (Khader 2023), deep unfolding in the spectral subspace", _network, network=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from hsfuse.errors import SceneError, WeightsError
+from hsfuse.errors import SceneError
 from hsfuse.fusion.devices import to_device
 from hsfuse.imaging import degrade_pair
 from hsfuse.models.adapter import SceneAdapter, TensorPatch
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from hsfuse.imaging import ImagingModel
     from hsfuse.models.adapter import Patch, SubspaceInputs
-    from hsfuse.models.weights import WeightsFile
 
 logger = logging.getLogger(__name__)
 
@@ -33,18 +32,11 @@ _CALIBRATION_PATCHES = 4
 class NetworkMethod:
     """A subspace network with its weights."""
 
-    def __init__(self, weights: WeightsFile) -> None:
-        """Build the network.
-
-        Raises:
-            WeightsError: The weights do not fit it, or serve other bands than the subspace's.
-        """
-        if weights.card.spectral != "subspace":
-            raise WeightsError(f"{weights.path} was trained for the bands of one pair of sensors (--spectral full)")
+    def __init__(self, network: nn.Module, coefficients: int) -> None:
+        """Take a network that works on that many coefficients."""
         # torch copies the other operand of a product with a parameter that could need a gradient, in inference too
-        self.network = weights.network().requires_grad_(False)
-        self.ratios = weights.card.ratios
-        self.coefficients: int = weights.card.config["subspace"]
+        self.network = network.requires_grad_(False)
+        self.coefficients = coefficients
 
     def to(self, device: torch.device) -> NetworkMethod:
         """The same with its network on a device."""

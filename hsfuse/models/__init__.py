@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hsfuse.models.bands import BandNetwork
 from hsfuse.models.mgdunlss import (
     MGDuNLSSConfig,
     MGDuNLSSNet,
@@ -35,7 +36,7 @@ def register(name: str, config: type[Any], build: Callable[[Any], nn.Module]) ->
     ARCHITECTURES[name] = (config, build)
 
 
-register("mgdunlss", MGDuNLSSConfig, MGDuNLSSNet)
+register("mgdunlss", MGDuNLSSConfig, lambda config: BandNetwork(MGDuNLSSNet(config)))
 register("mgdunlss-subspace", SubspaceMGDuNLSSConfig, SubspaceMGDuNLSSNet)
-register("ssrfn", SSRFNConfig, SSRFNNet)
+register("ssrfn", SSRFNConfig, lambda config: BandNetwork(SSRFNNet(config)))
 register("ssrfn-subspace", SubspaceSSRFNConfig, SubspaceSSRFNNet)

@@ -88,7 +88,7 @@ class Mamba(nn.Module):
         x = functional.silu(self._causal(x, length))
         widths = [self.dt_rank, self.d_state, self.d_state]
         low, B, C = torch.split(self._project(self.x_proj, x), widths, dim=1)
-        delta = self.dt_proj.weight @ low  # (B, d_inner, L); its bias goes into the scan
+        delta = _times(self.dt_proj.weight, low)  # (B, d_inner, L); its bias goes into the scan
         y = selective_scan(
             x, delta, -torch.exp(self.A_log.float()), B, C, self.D.float(), z, self.dt_proj.bias.float(),
             delta_softplus=True,
@@ -103,5 +103,10 @@ class Mamba(nn.Module):
     @staticmethod
     def _project(layer: nn.Linear, x: Tensor) -> Tensor:
         """A linear layer over channels of (B, C, L): the scan wants steps next to one another."""
-        projected = layer.weight @ x
+        projected = _times(layer.weight, x)
         return projected if layer.bias is None else projected + layer.bias.to(projected.dtype)[:, None]
+
+
+def _times(weight: Tensor, x: Tensor) -> Tensor:
+    """A matrix times each of a batch (B, C, L): `@` would copy the whole batch first where the matrix is trained."""
+    return torch.bmm(weight.expand(len(x), -1, -1), x)

@@ -61,6 +61,18 @@ class WeightsCard:
     seed: int = 0
     """Of the training."""
 
+    preset: str = ""
+    """Named size of the network."""
+
+    sensors: tuple[str, ...] = ()
+    """The pair of sensors that they are for; empty for any."""
+
+    hsi_wavelength_nm: tuple[float, ...] = ()
+    """Centres of the HSI's bands in nm, with `--spectral full`; empty where they are not known."""
+
+    msi_bands: tuple[str, ...] = ()
+    """Names of the MSI's bands, with `--spectral full`."""
+
     hsfuse: str = __version__
     """Version that wrote the file."""
 
@@ -139,8 +151,7 @@ def _card(metadata: dict[str, str], path: Path) -> WeightsCard:
         content = json.loads(metadata["hsfuse"])
         if content.pop("format") != FORMAT:
             raise WeightsError(f"{path}: its format is not {FORMAT}: it needs another version of hsfuse")
-        for name in ("ratios", "trained_on", "validated_on"):
-            content[name] = tuple(content[name])
+        content = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
         card = WeightsCard(**content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"{path} is a safetensors file, but not one of hsfuse (its header is missing)") from error

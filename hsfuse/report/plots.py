@@ -1,4 +1,4 @@
-"""The imaging model as a picture: response curves, point spread, and the field of shifts."""
+"""Pictures: the imaging model (response curves, point spread, field of shifts) and the course of a training."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from hsfuse.errors import RequestError
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping, Sequence
 
     from hsfuse.imaging import ImagingModel, Misregistration, SensorTable
+    from hsfuse.training.checkpoint import Record
 
 
 def plot_imaging(
@@ -98,3 +100,31 @@ def _draw_shift(panel: Any, model: ImagingModel, shift: Misregistration | None) 
     panel.margins(0.25)
     panel.invert_yaxis()
     panel.set_aspect("equal", adjustable="datalim")
+
+
+def plot_training(path: str | os.PathLike[str], history: Sequence[Record], psnr: Mapping[str, float]) -> None:
+    """Draw a training into a PNG: its loss, and validation PSNR and SAM beside the PSNR of other methods.
+
+    Args:
+        path: The picture.
+        history: Every validation.
+        psnr: Of other methods on the same patches, in dB.
+
+    Raises:
+        RequestError: matplotlib is not installed.
+    """
+    figure = _figure_class()(figsize=(13, 4.2), layout="constrained")
+    panels = figure.subplots(1, 3)
+    steps = [record.step for record in history]
+    later = [record for record in history if record.loss is not None]
+    panels[0].plot([record.step for record in later], [record.loss for record in later])
+    panels[0].set(title="loss", xlabel="step", yscale="log")
+    for panel, name, unit in ((panels[1], "psnr", "dB"), (panels[2], "sam", "degrees")):
+        panel.plot(steps, [record.figures[name] for record in history], label="validation")
+        best = [record for record in history if record.best][-1:]
+        panel.plot([record.step for record in best], [record.figures[name] for record in best], "o", label="kept")
+        panel.set(title=f"{name.upper()} in {unit}, on what was held back", xlabel="step")
+    for index, (name, value) in enumerate(psnr.items()):
+        panels[1].axhline(value, color=f"C{(index + 2) % 10}", linestyle=":", label=name)
+    panels[1].legend(fontsize="small")
+    figure.savefig(path, dpi=110)

@@ -8,11 +8,12 @@ that hundreds of them fit in memory and one batch may mix scenes of any number o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 from hsfuse.imaging import BlurDecimate, ImagingModel, PointSpread, SpectralResponse, degrade
 from hsfuse.models.adapter import SceneAdapter, SceneCondition, SubspaceInputs, TensorPatch
@@ -67,15 +68,65 @@ class Episode:
     psf: PointSpread
     """The blur that the network is told."""
 
-    weight: Tensor
-    """L with ‖Lᵀ ΔA‖² the mean over bands of the squared error over that of the linear estimate, (K, K)."""
+    units: ErrorUnits
+    """What an error counts."""
+
+    valid: Tensor
+    """1 where the truth is known, else 0, (H, W)."""
 
     angle_weight: Tensor
-    """Weight of each pixel's squared error in its spectral angle, scaled to mean 1 for the linear estimate,
-    (H, W)."""
+    """Weight of each pixel's squared error in its spectral angle, 0 where the truth is not known, (H, W)."""
 
-    angle_metric: Tensor
+    def padded(self, size: int) -> Episode:
+        """The same with empty coefficients up to `size`, for a scene with fewer bands than a network expects."""
+        missing = size - len(self.truth)
+        if not missing:
+            return self
+        inputs = self.inputs.batched().padded(size)
+        units = replace(
+            self.units,
+            bands=F.pad(self.units.bands, (0, missing, 0, missing)),
+            angles=F.pad(self.units.angles, (0, missing, 0, missing)),
+        )
+        return replace(
+            self,
+            inputs=SubspaceInputs(inputs.linear[0], inputs.msi[0], inputs.hsi[0]),
+            truth=F.pad(self.truth, (0, 0, 0, 0, 0, missing)),
+            condition=self.condition.padded(size),
+            units=units,
+        )
+
+
+@dataclass(frozen=True)
+class ErrorUnits:
+    """What errors of a scene's coefficients count: those of the linear estimate are one."""
+
+    bands: Tensor
+    """L with ‖Lᵀ ΔA‖² the mean over bands of the squared error over that of the linear estimate, (K, K)."""
+
+    angles: Tensor
     """L with ‖Lᵀ ΔA‖² the squared error summed over bands in the image's units, (K, K)."""
+
+    angle_scale: float
+    """Mean of such an error over the pixel's energy, for the linear estimate."""
+
+    least_energy: float
+    """Pixels darker than this, a sum of squares over bands, count as this: their angles are noise."""
+
+    @classmethod
+    def of(cls, adapter: SceneAdapter, hsi: Tensor, msi: Tensor, truth: Tensor, valid: Tensor) -> ErrorUnits:
+        """Out of the linear estimate of a part of the scene: Y (C, h, w), P (c, H, W), X (C, H, W), bool (H, W)."""
+        inputs = adapter.inputs(hsi, msi)
+        missed = (adapter.decode(inputs.linear, inputs, hsi) - truth)[:, valid]
+        band_error = (missed**2).mean(dim=1).clamp_min(1e-12).sqrt()
+        spread_bands = _spread_bands(adapter)  # (C, K): ΔX = spread_bands ΔA
+        relative = spread_bands / band_error[:, None]
+        metric = _root(spread_bands.T @ spread_bands)
+        energy = (truth[:, valid] ** 2).sum(dim=0)
+        least = 1e-3 * float(energy.mean())
+        error = metric.T @ (inputs.linear - adapter.subspace.encode(truth))[:, valid]
+        angle = error.square().sum(dim=0) / energy.clamp_min(least)
+        return cls(_root(relative.T @ relative / len(relative)), metric, float(angle.mean().clamp_min(1e-30)), least)
 
 
 @dataclass(frozen=True)
@@ -155,26 +206,35 @@ def simulate_episode(reference: Reference, view: View, size: int = 10) -> Episod
     wald = degrade(reference.image, view.truth, snr_hsi=view.snr_hsi, snr_msi=view.snr_msi, seed=view.seed)
     hsi, msi, truth = (torch.from_numpy(part) for part in (wald.hsi, wald.msi, wald.reference))
     adapter = SceneAdapter.fit([TensorPatch.all_valid(hsi, msi)], view.told, size)
-    inputs = adapter.inputs(hsi, msi)
-    linear = adapter.decode(inputs.linear, inputs, hsi)
-    subspace = adapter.subspace
-    spread_bands = subspace.basis * subspace.scale[:, None]  # (C, K): ΔX = spread_bands ΔA
-    band_error = ((linear - truth) ** 2).mean(dim=(1, 2)).clamp_min(1e-12).sqrt()
-    relative = spread_bands / band_error[:, None]
-    pixel_energy = (truth**2).sum(dim=0)
-    angle_weight = 1 / pixel_energy.clamp_min(1e-3 * float(pixel_energy.mean()))
-    coefficients = subspace.encode(truth)
-    metric = _root(spread_bands.T @ spread_bands)
-    missed = torch.einsum("kj,khw->jhw", metric, inputs.linear - coefficients).square().sum(dim=0)
+    valid = torch.ones(truth.shape[1:], dtype=torch.bool)
+    units = ErrorUnits.of(adapter, hsi, msi, truth, valid)
+    return make_episode(adapter, units, view.told.psf, (hsi, msi, truth), valid)
+
+
+def make_episode(
+    adapter: SceneAdapter,
+    units: ErrorUnits,
+    psf: PointSpread,
+    images: tuple[Tensor, Tensor, Tensor],
+    valid: Tensor,
+) -> Episode:
+    """Bring a part of a scene, Y (C, h, w), P (c, H, W) and X (C, H, W), into the scene's subspace."""
+    hsi, msi, truth = images
+    energy = (truth**2).sum(dim=0).clamp_min(units.least_energy)
+    known = valid.float()
     return Episode(
-        inputs,
-        coefficients,
+        adapter.inputs(hsi, msi),
+        adapter.subspace.encode(truth),
         adapter.condition(),
-        view.told.psf,
-        _root(relative.T @ relative / len(relative)),
-        angle_weight / float((missed * angle_weight).mean().clamp_min(1e-30)),
-        metric,
+        psf,
+        units,
+        known,
+        known / (energy * units.angle_scale),
     )
+
+
+def _spread_bands(adapter: SceneAdapter) -> Tensor:
+    return adapter.subspace.basis * adapter.subspace.scale[:, None]
 
 
 def _root(gram: Tensor) -> Tensor:
@@ -197,66 +257,93 @@ class Batch:
     condition: SceneCondition
     """Of the batch."""
 
-    weight: Tensor
-    """(B, K, K), see `Episode.weight`."""
+    band_units: Tensor
+    """(B, K, K), see `ErrorUnits.bands`."""
+
+    angle_units: Tensor
+    """(B, K, K), see `ErrorUnits.angles`."""
+
+    valid: Tensor
+    """(B, H, W), see `Episode.valid`."""
 
     angle_weight: Tensor
     """(B, H, W), see `Episode.angle_weight`."""
 
-    angle_metric: Tensor
-    """(B, K, K), see `Episode.angle_metric`."""
 
-
-def cut_batch(episodes: Sequence[Episode], patch: int, generator: np.random.Generator) -> Batch:
-    """One random patch of `patch` HSI pixels (or what the smallest scene has) of each episode, turned at random.
-
-    All episodes have one ratio. Turning the patch turns the kernel with it.
-    """
-    ratio = episodes[0].psf.ratio
+def place_patches(
+    episodes: Sequence[Episode], patch: int, generator: np.random.Generator
+) -> list[tuple[Episode, Placement]]:
+    """A random patch of `patch` HSI pixels, or what the smallest scene has, in each episode."""
     edge = min([patch, *(min(episode.inputs.hsi.shape[-2:]) for episode in episodes)])
-    parts = [_cut(episode, edge, generator) for episode in episodes]
-    inputs = SubspaceInputs(*(torch.stack(group) for group in zip(*(part[0] for part in parts), strict=True)))
-    conditions = [episode.condition for episode in episodes]
+    return [(episode, Placement.draw(episode.inputs.hsi.shape[-2:], edge, generator)) for episode in episodes]
 
-    def stacked(name: str) -> Tensor:
-        return torch.cat([getattr(condition, name) for condition in conditions])
+
+def cut_batch(placed: Sequence[tuple[Episode, Placement]]) -> Batch:
+    """Patches of one size out of episodes of one ratio; turning a patch turns the kernel with it."""
+    episodes = [episode for episode, _ in placed]
+    ratio = episodes[0].psf.ratio
+
+    def cut(name: str, scale: int) -> Tensor:
+        return torch.stack([place.cut(getattr(episode, name), scale) for episode, place in placed])
+
+    def told(name: str) -> Tensor:
+        return torch.cat([getattr(episode.condition, name) for episode in episodes])
 
     return Batch(
-        inputs,
-        torch.stack([part[1] for part in parts]),
-        SceneCondition(
-            stacked("mixing"),
-            stacked("mixing_offset"),
-            stacked("residual"),
-            stacked("spread"),
-            stacked("hsi_noise"),
-            stacked("msi_noise"),
-            BlurDecimate(*(PointSpread(part[3], ratio) for part in parts)),
+        SubspaceInputs(
+            torch.stack([place.cut(episode.inputs.linear, ratio) for episode, place in placed]),
+            torch.stack([place.cut(episode.inputs.msi, ratio) for episode, place in placed]),
+            torch.stack([place.cut(episode.inputs.hsi, 1) for episode, place in placed]),
         ),
-        torch.stack([episode.weight for episode in episodes]),
-        torch.stack([part[2] for part in parts]),
-        torch.stack([episode.angle_metric for episode in episodes]),
+        cut("truth", ratio),
+        SceneCondition(
+            told("mixing"),
+            told("mixing_offset"),
+            told("residual"),
+            told("spread"),
+            told("hsi_noise"),
+            told("msi_noise"),
+            BlurDecimate(*(PointSpread(place.turned(episode.psf.kernel), ratio) for episode, place in placed)),
+        ),
+        torch.stack([episode.units.bands for episode in episodes]),
+        torch.stack([episode.units.angles for episode in episodes]),
+        cut("valid", ratio),
+        cut("angle_weight", ratio),
     )
 
 
-def _cut(
-    episode: Episode, edge: int, generator: np.random.Generator
-) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor, Tensor, NDArray[np.float64]]:
-    ratio = episode.psf.ratio
-    rows, columns = episode.inputs.hsi.shape[-2:]
-    row, column = int(generator.integers(rows - edge + 1)), int(generator.integers(columns - edge + 1))
-    turns, flip = int(generator.integers(4)), bool(generator.integers(2))
+@dataclass(frozen=True)
+class Placement:
+    """Where a patch is cut from a scene, and how it is turned."""
 
-    def oriented(image: Tensor, scale: int) -> Tensor:
-        part = image[..., row * scale : (row + edge) * scale, column * scale : (column + edge) * scale]
-        part = torch.rot90(part, turns, (-2, -1))
-        return part.flip(-1) if flip else part
+    row: int
+    """In HSI pixels."""
 
-    kernel = np.rot90(episode.psf.kernel, turns)
-    inputs = episode.inputs
-    return (
-        (oriented(inputs.linear, ratio), oriented(inputs.msi, ratio), oriented(inputs.hsi, 1)),
-        oriented(episode.truth, ratio),
-        oriented(episode.angle_weight, ratio),
-        np.ascontiguousarray(kernel[:, ::-1] if flip else kernel),
-    )
+    column: int
+    """In HSI pixels."""
+
+    edge: int
+    """In HSI pixels."""
+
+    turns: int
+    """Quarter turns."""
+
+    flipped: bool
+    """Left to right, after turning."""
+
+    @classmethod
+    def draw(cls, shape: Sequence[int], edge: int, generator: np.random.Generator) -> Placement:
+        """Any place and orientation in a scene of `shape` (h, w) HSI pixels."""
+        row, column = (int(generator.integers(size - edge + 1)) for size in shape)
+        return cls(row, column, edge, int(generator.integers(4)), bool(generator.integers(2)))
+
+    def cut(self, image: Tensor, scale: int) -> Tensor:
+        """The patch of an image (..., H, W) of `scale` pixels an HSI pixel."""
+        rows, columns = (slice(start * scale, (start + self.edge) * scale) for start in (self.row, self.column))
+        part = torch.rot90(image[..., rows, columns], self.turns, (-2, -1))
+        return part.flip(-1) if self.flipped else part
+
+    def turned(self, kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A kernel (rows, columns) turned as the patch is."""
+        kernel = np.rot90(kernel, self.turns)
+        return np.ascontiguousarray(kernel[:, ::-1] if self.flipped else kernel)

@@ -1,4 +1,4 @@
-"""The training loop of the subspace networks: steps, validation, averaging, checkpoints, resume."""
+"""The training loop: steps, validation, averaging, early stopping, and checkpoints that resume bit for bit."""
 
 from __future__ import annotations
 
@@ -6,190 +6,292 @@ import logging
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from hsfuse.errors import WorkError
-from hsfuse.training.episodes import Batch, Episode, cut_batch
+from hsfuse.training.checkpoint import Checkpoint, Record, optimizer_moments
+from hsfuse.training.distributed import Processes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
 
+_WARM = 0.03  # part of the training in which the learning rate rises
+_LEAST_RATE = 0.01  # of its maximum, at the end
+
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train."""
+    """How long and how fast to train; either `steps` or `seconds` is given."""
 
-    seconds: float
-    """Time in which the learning rate runs its course."""
+    steps: int | None = None
+    """Optimizer steps: the same in every run."""
+
+    seconds: float | None = None
+    """Wall time, validations included: how many steps that makes depends on the machine."""
 
     learning_rate: float = 2e-3
-    """Its maximum; it rises over the first 2 % and falls as a cosine."""
+    """Its maximum; it rises over the first 3 % and falls as a cosine."""
 
     batch: int = 8
-    """Patches a step."""
-
-    patch_pixels: int = 36
-    """Edge of a patch in MSI pixels, about."""
+    """Patches a step and process."""
 
     average: float = 0.998
     """Decay of the running mean of the weights, which is what is validated and kept."""
 
     seed: int = 0
-    """Of the order of patches."""
+    """Of everything that is drawn: step n draws from `default_rng((seed, n))`."""
 
-    validate_every: float = 300.0
-    """Seconds."""
+    validations: int = 20
+    """How many times to validate, evenly spread."""
+
+    patience: int | None = None
+    """Validations without a better one after which training stops; None for never."""
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.seconds is None):
+            raise ValueError("a schedule has either steps or seconds")
+
+    def progress(self, step: int, elapsed: float) -> float:
+        """How much of the training is done, 0 to 1."""
+        done = step / self.steps if self.steps is not None else elapsed / (self.seconds or 1.0)
+        return min(done, 1.0)
+
+    def rate(self, progress: float) -> float:
+        """The learning rate at that point."""
+        rise = min((progress + 1e-3) / _WARM, 1.0)
+        fall = _LEAST_RATE + (1 - _LEAST_RATE) * 0.5 * (1 + math.cos(math.pi * progress))
+        return self.learning_rate * rise * fall
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Gains over the linear estimate on scenes that are not trained on, means over them."""
+    """How good a network is on what it is not trained on."""
 
-    psnr: float
-    """In dB, more is better."""
+    score: float
+    """What decides which weights are best; more is better."""
 
-    sam: float
-    """In degrees, less is better."""
-
-    worst_psnr: float
-    """Of the scene that gains least, in dB."""
-
-    @property
-    def score(self) -> float:
-        """What decides which weights are best."""
-        return self.psnr - self.sam
+    figures: dict[str, float]
+    """By name, for the log."""
 
 
-def relative_loss(network: nn.Module, batch: Batch) -> Tensor:
-    """Root mean square error of each patch in units of the linear estimate's, bands alike, plus that of angles.
+class Task(Protocol):
+    """What is trained on, and how it is judged."""
 
-    Roots are taken per patch, so that no single patch of a difficult scene rules the step.
-    """
-    error = network(batch.inputs, batch.condition) - batch.truth
-    bands = torch.einsum("bkj,bkhw->bjhw", batch.weight, error).square().sum(dim=1)
-    angles = torch.einsum("bkj,bkhw->bjhw", batch.angle_metric, error).square().sum(dim=1) * batch.angle_weight
-    per_patch = (bands.mean(dim=(1, 2)) + 1e-4).sqrt() + 0.5 * (angles.mean(dim=(1, 2)) + 1e-4).sqrt()
-    return per_patch.mean()
+    def loss(self, network: nn.Module, generator: np.random.Generator, batch: int, share: slice) -> Tensor:
+        """The mean over patches of their loss.
+
+        Args:
+            network: To be trained.
+            generator: Draws the patches of a step, the same in every process.
+            batch: Patches of the step in all processes.
+            share: Those of this process.
+        """
+
+    def validate(self, network: nn.Module) -> Validation:
+        """Judge a network."""
+
+
+class Observer(Protocol):
+    """Is told how the training goes."""
+
+    def stepped(self, progress: float, loss: float) -> None:
+        """A step is done, and so is that part of the whole, 0 to 1."""
+
+    def judged(self, record: Record) -> None:
+        """The network was validated."""
+
+
+class Silent:
+    """An observer that says nothing."""
+
+    def stepped(self, progress: float, loss: float) -> None:
+        """A step is done."""
+
+    def judged(self, record: Record) -> None:
+        """The network was validated."""
 
 
 class Trainer:
-    """Trains a subspace network on episodes handed in by ratio, keeping the best averaged weights."""
+    """Trains a network on a task and keeps the weights that were best on validation."""
 
-    def __init__(self, network: nn.Module, schedule: Schedule, folder: Path) -> None:
-        """Checkpoints go to `folder`; one that is there is resumed."""
-        self.network = network
-        self.schedule = schedule
-        self.folder = folder
-        self.optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=1e-4)
-        self.averaged = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        self.elapsed, self.step, self.best = 0.0, 0, -math.inf
-        folder.mkdir(parents=True, exist_ok=True)
-        self._resume()
-
-    def run(
+    def __init__(
         self,
-        draw: Callable[[np.random.Generator, int], Sequence[Episode]],
-        validate: Callable[[nn.Module], Validation],
+        network: nn.Module,
+        task: Task,
+        schedule: Schedule,
+        *,
+        checkpoint: Path | None = None,
+        request: str = "",
+        half: torch.dtype | None = None,
+        processes: Processes | None = None,
     ) -> None:
-        """Train until the schedule's time is over.
+        """A checkpoint that is there is resumed.
 
         Args:
-            draw: Gives that many episodes of one ratio.
-            validate: Judges the network; called with the averaged weights in it.
+            network: On the device where it is to be trained.
+            task: What to train on.
+            schedule: How long and how fast.
+            checkpoint: Where to write the state at every validation; None for nowhere.
+            request: What was asked for; a checkpoint of another request is refused.
+            half: float16 or bfloat16 for autocast; None for float32.
+            processes: Those that train together; by default this one alone.
+
+        Raises:
+            RequestError: The checkpoint cannot be read, or belongs to another request.
+        """
+        self.network, self.task, self.schedule = network, task, schedule
+        self._processes = processes or Processes()
+        self._path, self._request, self._half = checkpoint, request, half
+        self._device = next(network.parameters()).device
+        self._wrapped = self._processes.wrap(network)
+        self._optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=1e-4)
+        # Half precision underflows gradients without it; float32 and bfloat16 do not need it.
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=half == torch.float16)
+        self.averaged = _copied(network)
+        """The running mean of the weights."""
+        self.best_weights = _copied(network)
+        """The weights that were best on validation."""
+        self.best_score = -math.inf
+        """Of these."""
+        self.step = 0
+        """Steps done."""
+        self.elapsed = 0.0
+        """Seconds of training."""
+        self.history: list[Record] = []
+        """Every validation so far."""
+        self._losses: list[float] = []
+        if checkpoint is not None and checkpoint.exists():
+            self._restore(Checkpoint.read(checkpoint, request))
+
+    def run(self, observer: Observer | None = None) -> None:
+        """Train to the end of the schedule, or until validation has stopped getting better.
+
+        What the training starts from is validated first, so the best is never worse than that.
 
         Raises:
             WorkError: The loss is not finite.
         """
-        last, validated = time.monotonic(), self.elapsed
-        losses: list[float] = []
-        while self.elapsed < self.schedule.seconds:
-            losses.append(self._step(draw))
-            now = time.monotonic()
-            self.elapsed, last = self.elapsed + now - last, now
-            if self.elapsed - validated >= self.schedule.validate_every:
-                self._judge(validate, float(np.mean(losses)))
-                losses.clear()
-                validated, last = self.elapsed, time.monotonic()
-        self._judge(validate, float(np.mean(losses or [math.nan])))
+        observer = observer or Silent()
+        started = time.monotonic() - self.elapsed
+        if not self.history:
+            self._judge(observer)
+        while self.progress < 1 and not self._stale():
+            loss = self._step()
+            self.elapsed = self._agreed(time.monotonic() - started)
+            observer.stepped(self.progress, loss)
+            if self._due():
+                self._judge(observer)
+                self.elapsed = self._agreed(time.monotonic() - started)
 
-    def _step(self, draw: Callable[[np.random.Generator, int], Sequence[Episode]]) -> float:
-        generator = np.random.default_rng((self.schedule.seed, self.step))
-        episodes = draw(generator, self.schedule.batch)
-        patch = max(self.schedule.patch_pixels // episodes[0].psf.ratio, 4)
-        batch = cut_batch(episodes, patch, generator)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = relative_loss(self.network, batch)
+    @property
+    def progress(self) -> float:
+        """How much of the training is done, 0 to 1."""
+        return self.schedule.progress(self.step, self.elapsed)
+
+    def _agreed(self, elapsed: float) -> float:
+        """One clock for all processes where the clock decides."""
+        return self._processes.agree(elapsed, self._device) if self.schedule.seconds is not None else elapsed
+
+    def _due(self) -> bool:
+        return self.progress >= 1 or self.progress * self.schedule.validations >= len(self.history)
+
+    def _stale(self) -> bool:
+        patience = self.schedule.patience
+        if patience is None:
+            return False
+        since = next((age for age, record in enumerate(reversed(self.history)) if record.best), 0)
+        return since >= patience
+
+    def _step(self) -> float:
+        schedule, processes = self.schedule, self._processes
+        generator = np.random.default_rng((schedule.seed, self.step))
+        for group in self._optimizer.param_groups:
+            group["lr"] = schedule.rate(self.progress)
+        self._optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self._device.type, dtype=self._half or torch.bfloat16, enabled=self._half is not None):
+            loss = self.task.loss(
+                self._wrapped, generator, schedule.batch * processes.count, processes.share(schedule.batch)
+            )
         if not torch.isfinite(loss):
-            raise WorkError(f"the loss is not finite at step {self.step}: lower the learning rate")
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            raise WorkError(
+                f"the loss is not finite at step {self.step}: lower the learning rate (--lr, now "
+                f"{schedule.learning_rate:g}), or train in fp32"
+            )
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._scaler.unscale_(self._optimizer)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
         self._average()
         self.step += 1
-        return float(loss.detach())
-
-    def _learning_rate(self) -> float:
-        progress = min(self.elapsed / self.schedule.seconds, 1.0)
-        warm = min((self.step + 1) / 100, 1.0)
-        return self.schedule.learning_rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        self._losses.append(float(loss.detach()))
+        return self._losses[-1]
 
     def _average(self) -> None:
         decay = min(self.schedule.average, (self.step + 1) / (self.step + 10))
         for name, value in self.network.state_dict().items():
             self.averaged[name].lerp_(value.detach(), 1 - decay)
 
-    def _judge(self, validate: Callable[[nn.Module], Validation], loss: float) -> None:
-        current = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        self.network.load_state_dict(self.averaged)
-        judged = validate(self.network)
-        self.network.load_state_dict(current)
-        logger.info(
-            "%6.0f s  step %6d  loss %.4f  PSNR %+.3f dB (worst %+.3f)  SAM %+.3f°",
-            self.elapsed, self.step, loss, judged.psnr, judged.worst_psnr, judged.sam,
-        )  # fmt: skip
-        if judged.score > self.best:
-            self.best = judged.score
-            save_file(self.averaged, self.folder / "best.safetensors")
-        self._checkpoint()
+    def _judge(self, observer: Observer) -> None:
+        """Validate the averaged weights in the first process, and keep them if they are the best."""
+        score, figures = 0.0, {}
+        if self._processes.first:
+            current = _copied(self.network)
+            self.network.load_state_dict(self.averaged)
+            self.network.eval()
+            judged = self.task.validate(self.network)
+            self.network.train()
+            self.network.load_state_dict(current)
+            score, figures = judged.score, judged.figures
+        score = self._processes.agree(score, self._device)
+        best = score > self.best_score
+        if best:
+            self.best_score = score
+            self.best_weights = {name: value.clone() for name, value in self.averaged.items()}
+        loss = float(np.mean(self._losses)) if self._losses else None
+        record = Record(self.step, self.elapsed, loss, self.schedule.rate(self.progress), figures, best)
+        self._losses.clear()
+        self.history.append(record)
+        if self._processes.first:
+            observer.judged(record)
+            if self._path is not None:
+                self._state().write(self._path)
 
-    def _checkpoint(self) -> None:
-        state = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        state |= {f"averaged.{name}": value for name, value in self.averaged.items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            state |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
-        state["progress"] = torch.tensor([self.elapsed, self.step, self.best], dtype=torch.float64)
-        temporary = self.folder / "last.safetensors.part"
-        save_file({name: value.contiguous() for name, value in state.items()}, temporary)
-        temporary.replace(self.folder / "last.safetensors")
+    def _state(self) -> Checkpoint:
+        return Checkpoint(
+            self._request,
+            self.step,
+            self.elapsed,
+            self.best_score,
+            float(self._scaler.get_scale()) if self._scaler.is_enabled() else 1.0,
+            tuple(self.history),
+            _copied(self.network),
+            self.averaged,
+            self.best_weights,
+            optimizer_moments(self._optimizer),
+        )
 
-    def _resume(self) -> None:
-        path = self.folder / "last.safetensors"
-        if not path.exists():
-            return
-        state = load_file(path)
-        self.elapsed, step, self.best = (float(value) for value in state["progress"])
-        self.step = int(step)
-        self.network.load_state_dict(_under(state, "network."))
-        self.averaged = _under(state, "averaged.")
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in _under(state, "optimizer.").items():
-            index, key = name.split(".", 1)
-            moments.setdefault(int(index), {})[key] = value
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        logger.info("resumed at %.0f s, step %d", self.elapsed, self.step)
+    def _restore(self, state: Checkpoint) -> None:
+        self.step, self.elapsed, self.best_score = state.step, state.elapsed, state.best_score
+        self.history = list(state.history)
+        self.network.load_state_dict(state.network)
+        self.averaged, self.best_weights = (
+            {name: value.to(self._device) for name, value in weights.items()}
+            for weights in (state.averaged, state.best_weights)
+        )
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": state.moments, "param_groups": groups})
+        if self._scaler.is_enabled():
+            self._scaler.load_state_dict({**self._scaler.state_dict(), "scale": state.loss_scale})
+        logger.info("resumed at step %d, %.0f s", self.step, self.elapsed)
 
 
-def _under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+def _copied(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}

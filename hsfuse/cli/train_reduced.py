@@ -1,0 +1,114 @@
+"""`hsfuse train-reduced`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hsfuse.cli import options
+from hsfuse.cli.console import ExitStatus
+
+if TYPE_CHECKING:
+    from hsfuse.cli.console import Console
+    from hsfuse.commands.train_reduced import TrainResult
+
+_NETWORK, _TRAINING, _RUN, _OUTPUT = "Network", "Training", "Run", "Output"
+
+
+@options.command("train-reduced")
+@options.several_hsi
+@options.several_msi
+@options.hsi_bands
+@options.msi_bands
+@options.window
+@options.ratio
+@options.option("-o", "--output", required=True, metavar="W.safetensors",
+                help="The weights file to write; a log and a picture of the curves lie beside it.",
+                group=_OUTPUT)  # fmt: skip
+@options.option("--model", default="mgdunlss", metavar="NAME", help="mgdunlss or ssrfn.", group=_NETWORK)
+@options.option("--spectral", default="subspace", type=click.Choice(["subspace", "full"]),
+                help="subspace: ten coefficients, serves any pair; full: the bands of this pair, as in the papers.",
+                group=_NETWORK)  # fmt: skip
+@options.option("--init", metavar="SRC",
+                help="universal (the bundled weights), none, or a weights file.  [default: universal where there are "
+                "such, else none]", group=_NETWORK)  # fmt: skip
+@options.option("--preset", metavar="NAME",
+                help="Size of a new ssrfn: paper, base, small or tiny.  [default: base]", group=_NETWORK)  # fmt: skip
+@options.option("--epochs", type=click.IntRange(1), metavar="N", help="Times that every pixel is seen.",
+                group=_TRAINING)  # fmt: skip
+@options.option("--steps", type=click.IntRange(1), metavar="N", help="Optimizer steps.", group=_TRAINING)
+@options.option("--time", "seconds", type=options.DurationType(), metavar="TIME",
+                help="How long: 90s, 30m or 2h.  [default: 30m without --epochs and --steps]",
+                group=_TRAINING)  # fmt: skip
+@options.option("--batch", type=click.IntRange(1), default=8, metavar="N", help="Patches a step and process.",
+                group=_TRAINING)  # fmt: skip
+@options.option("--patch", type=click.IntRange(4), metavar="N",
+                help="Edge of a patch in HSI pixels of the degraded scene.  [default: about 36 MSI pixels]",
+                group=_TRAINING)  # fmt: skip
+@options.option("--lr", "learning_rate", type=click.FloatRange(0, min_open=True), metavar="RATE",
+                help="Largest learning rate.  [default: 0.0005 for weights that are there, 0.002 for new ones]",
+                group=_TRAINING)  # fmt: skip
+@options.option("--val", type=click.FloatRange(0, 0.5, min_open=True), default=0.1, metavar="SHARE",
+                help="Of each scene, held back for validation at one end.", group=_TRAINING)  # fmt: skip
+@options.option("--patience", type=click.IntRange(1), metavar="N",
+                help="Validations (there are 20) without a better one after which to stop.  [default: never]",
+                group=_TRAINING)  # fmt: skip
+@options.srf
+@options.psf
+@options.allow_shift
+@options.coregister
+@options.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.", group=_RUN)
+@options.option("--precision", default="auto", type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+                help="auto: fp16 on CUDA, fp32 on the CPU.", group=_RUN)  # fmt: skip
+@options.option("--memory", type=options.SizeType(),
+                help="Bound on the patches kept in memory, such as 4G.  [default: a quarter of what is free]",
+                group=_RUN)  # fmt: skip
+@options.option("--seed", type=int, default=0, help="Makes a run of --steps or --epochs repeatable.", group=_RUN)
+@options.option("--data-licence", default="", metavar="TEXT", show_default=False,
+                help="On what terms the scenes may be used, for the file's header.", group=_OUTPUT)  # fmt: skip
+@options.option("--resume", is_flag=True, help="Go on with an interrupted training of the same request.", group=_RUN)
+@options.overwrite
+def train_reduced(console: Console, hsi: tuple[str, ...], msi: tuple[str, ...], output: str, **choices: Any) -> None:
+    """Train a network on a pair of sensors, from their scenes alone.
+
+    By Wald's protocol: both images are degraded by their ratio, and the HSI itself is the truth. A part of each scene
+    is held back; the weights that are best there are kept, also on Ctrl-C, and shown beside the classical methods.
+    `torchrun --nproc-per-node N -m hsfuse train-reduced …` shares every step among N processes.
+
+    \b
+    Example:
+      hsfuse train-reduced --hsi prisma.tif --msi s2.tif --time 30m -o prisma-s2.safetensors
+    """
+    from hsfuse.commands.train_reduced import train_reduced as run  # noqa: PLC0415 (imports torch)
+
+    result = run(hsi, msi, output, observer=console.training(), **choices)
+    if result is None:  # the first process of torchrun talks
+        return
+    console.warnings(result.warnings)
+    if result.curves is None:
+        console.detail("no picture of the curves: pip install 'hsfuse[report]'")
+    console.result(asdict(result), lambda: _print(result))
+    if result.interrupted:
+        raise click.exceptions.Exit(ExitStatus.INTERRUPTED)
+
+
+def _print(result: TrainResult) -> None:
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 (only for people)
+    from rich.console import Console as Terminal  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table("on what was held back", box=SIMPLE_HEAD, pad_edge=False)
+    for title in ("PSNR dB", "SAM °", "ERGAS"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, figures in result.validation.items():
+        style = "bold" if name == "trained" else None
+        table.add_row(name, f"{figures.psnr:.2f}", f"{figures.sam:.3f}", f"{figures.ergas:.3f}", style=style)
+    Terminal().print(table)
+    click.echo(
+        f"{result.output}: {result.model}, {result.parameters:,} parameters, from {result.start}, the best of "
+        f"{result.steps} steps at step {result.best_step}, {result.seconds:.0f} s; log in {result.log}"
+    )
+    if result.interrupted:
+        click.echo("interrupted: the best weights so far were kept; --resume goes on", err=True)

@@ -1,0 +1,74 @@
+"""More than one process: what `torchrun` starts, each with its share of every batch (DDP)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that train together; by default it is alone."""
+
+    rank: int = 0
+    """Which one this is."""
+
+    count: int = 1
+    """How many there are."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that validates, writes and talks."""
+        return self.rank == 0
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """The network with gradients that are means over all processes."""
+        if self.count == 1:
+            return network
+        device = next(network.parameters()).device
+        return DistributedDataParallel(
+            network, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
+        )
+
+    def agree(self, number: float, device: torch.device) -> float:
+        """The first process's number, in all of them."""
+        if self.count == 1:
+            return number
+        shared = torch.tensor([number], dtype=torch.float64, device=device)
+        distributed.broadcast(shared, src=0)
+        return float(shared)
+
+    def share(self, each: int) -> slice:
+        """Which patches of a step, `each` a process, are this process's."""
+        return slice(self.rank * each, (self.rank + 1) * each)
+
+
+@contextlib.contextmanager
+def joined(device: torch.device) -> Iterator[Processes]:
+    """Join the processes that `torchrun` started, by NCCL on CUDA and gloo on the CPU; alone without it."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes()
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Processes(distributed.get_rank(), count)
+    finally:
+        distributed.destroy_process_group()
+
+
+def local_device(device: torch.device) -> torch.device:
+    """The CUDA device of this process where `torchrun` started one a card, else the device as it is."""
+    started = os.environ.get("LOCAL_RANK")
+    if started is None or device != torch.device("cuda"):
+        return device
+    return torch.device("cuda", int(started))

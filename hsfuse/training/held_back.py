@@ -1,0 +1,98 @@
+"""What is held back of a scene: every method is judged there, networks and classical ones alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from hsfuse.errors import RequestError
+from hsfuse.metrics import FullReference
+from hsfuse.training.levels import cut, some_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hsfuse.fusion.methods import FittedMethod, Method
+    from hsfuse.imaging import ImagingModel
+    from hsfuse.metrics import FullReferenceScores
+    from hsfuse.models.adapter import TensorPatch
+    from hsfuse.scenes import PixelWindow
+    from hsfuse.training.levels import Level, Part
+
+_MOST_PARTS = 4
+_MOST_PATCHES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class HeldBack:
+    """The validation part of a scene."""
+
+    name: str
+    """Of the scene."""
+
+    parts: tuple[Part, ...]
+    """Of what is held back, evenly spread."""
+
+    patches: tuple[TensorPatch, ...]
+    """Of the whole scene, without truth: what a method is fitted on."""
+
+    model: ImagingModel
+    """R and B."""
+
+    @classmethod
+    def of(cls, level: Level, window: PixelWindow) -> HeldBack:
+        """Read what is needed of a scene.
+
+        Raises:
+            RequestError: No pixel of the window is valid.
+        """
+        parts = tuple(part for part in map(level.read, some_of(cut(window), _MOST_PARTS)) if part.valid.any())
+        if not parts:
+            raise RequestError(
+                f"no pixel is valid in the part of {level.name} that is held back for validation: choose another "
+                "part of the scene with --window"
+            )
+        patches = tuple(level.read(place).patch for place in some_of(cut(level.area), _MOST_PATCHES))
+        return cls(level.name, parts, patches, level.model)
+
+    def fit(self, method: Method) -> FittedMethod:
+        """A method that knows the scene."""
+        return method.fit(self.patches, self.model)
+
+    def score(self, fitted: FittedMethod) -> FullReferenceScores:
+        """Of a method that is fitted to the scene."""
+        scores = FullReference(self.model.ratio)
+        for part in self.parts:
+            with torch.inference_mode():
+                fused = fitted(part.patch.hsi, part.patch.msi).cpu().numpy()
+            scores.update(fused, part.truth.numpy(), part.valid.numpy())
+        return scores.result()
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Means over scenes."""
+
+    psnr: float
+    """In dB."""
+
+    sam: float
+    """In degrees."""
+
+    ergas: float
+    """Without unit."""
+
+    @classmethod
+    def of(cls, scores: Sequence[FullReferenceScores]) -> Figures:
+        """The mean of each."""
+        psnr, sam, ergas = (
+            sum(getattr(score, name) for score in scores) / len(scores) for name in ("psnr", "sam", "ergas")
+        )
+        return cls(psnr, sam, ergas)
+
+    @property
+    def score(self) -> float:
+        """What decides between two sets of weights: a decibel weighs as much as a degree."""
+        return self.psnr - self.sam

@@ -1,0 +1,186 @@
+"""Scenes one Wald level down, read part by part: what networks are trained and judged on.
+
+A part is what a window of a scene holds: the degraded pair, and the truth that it was made of. Scenes are never
+held whole, so that they may be larger than memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+from hsfuse.errors import RequestError
+from hsfuse.fusion.engine import as_patch
+from hsfuse.fusion.holes import fine_valid
+from hsfuse.imaging import ImagingModel, degrade_pair
+from hsfuse.scenes import PairBlock, PixelWindow
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hsfuse.imaging import WaldPair
+    from hsfuse.models.adapter import TensorPatch
+    from hsfuse.scenes import Pair
+
+PART_EDGE = 64
+"""Degraded HSI pixels of a part, up to twice as many."""
+
+_LEAST_EDGE = 4  # degraded HSI pixels to validate or train on
+
+
+@dataclass(frozen=True)
+class Part:
+    """A window of a scene, its holes filled."""
+
+    patch: TensorPatch
+    """Y (C, h, w) and P (c, H, W)."""
+
+    truth: Tensor
+    """X, (C, H, W)."""
+
+    valid: Tensor
+    """Where both images and the truth are known, bool (H, W)."""
+
+
+class Level(Protocol):
+    """A scene of which the truth is known."""
+
+    @property
+    def name(self) -> str:
+        """Which one, for messages."""
+
+    @property
+    def model(self) -> ImagingModel:
+        """R and B between the pair and the truth."""
+
+    @property
+    def area(self) -> PixelWindow:
+        """All of it, in degraded HSI pixels."""
+
+    def read(self, window: PixelWindow) -> Part:
+        """What a window of degraded HSI pixels holds."""
+
+
+class PairLevel:
+    """A pair of scenes: both images are degraded by the ratio, and the HSI itself is the truth."""
+
+    def __init__(self, pair: Pair, imaging: ImagingModel) -> None:
+        """Nothing is read yet."""
+        self._pair, self._imaging = pair, imaging
+        self.model = ImagingModel(imaging.srf, imaging.psf)
+        """The degraded pair is registered, whatever the pair was."""
+        self.name = str(pair.hsi.path)
+        """Of the HSI's file."""
+
+    @property
+    def area(self) -> PixelWindow:
+        """All of it, in degraded HSI pixels."""
+        ratio = self._pair.ratio
+        return PixelWindow(0, 0, self._pair.window.width // ratio, self._pair.window.height // ratio)
+
+    def read(self, window: PixelWindow) -> Part:
+        """What a window holds: it is read with a rim as wide as the PSF, so that its edge is no edge."""
+        rim = rim_of(self._imaging)
+        left, top = min(rim, window.column), min(rim, window.row)
+        right = min(rim, self.area.width - window.column - window.width)
+        bottom = min(rim, self.area.height - window.row - window.height)
+        wide = PixelWindow(
+            window.column - left, window.row - top, left + window.width + right, top + window.height + bottom
+        )
+        block = self._pair.read(wide.scaled(self._pair.ratio))
+        level = degrade_pair(block.hsi, block.msi, self._imaging, hsi_valid=block.hsi_valid, msi_valid=block.msi_valid)
+        return _part(level, PixelWindow(left, top, window.width, window.height))
+
+
+class ArrayLevel:
+    """A Wald pair in memory, simulated from a reference or degraded from a pair."""
+
+    def __init__(self, wald: WaldPair, name: str = "the pair") -> None:
+        """Take a pair with its truth."""
+        self._wald = wald
+        self.model = wald.model
+        """R and B."""
+        self.name = name
+        """Which one."""
+
+    @property
+    def area(self) -> PixelWindow:
+        """All of it, in degraded HSI pixels."""
+        rows, columns = self._wald.hsi_valid.shape
+        return PixelWindow(0, 0, columns, rows)
+
+    def read(self, window: PixelWindow) -> Part:
+        """What a window holds."""
+        return _part(self._wald, window)
+
+
+def _part(level: WaldPair, window: PixelWindow) -> Part:
+    fine = window.scaled(level.model.ratio)
+    block = PairBlock(
+        level.hsi[:, window.rows, window.columns].copy(),
+        level.hsi_valid[window.rows, window.columns],
+        level.msi[:, fine.rows, fine.columns].copy(),
+        level.msi_valid[fine.rows, fine.columns],
+    )
+    truth = level.reference[:, fine.rows, fine.columns].copy()
+    # An HSI pixel is valid only where all of the truth under it is.
+    valid = fine_valid(block, level.model.ratio)
+    return Part(as_patch(block), torch.from_numpy(truth), torch.from_numpy(valid))
+
+
+def rim_of(imaging: ImagingModel) -> int:
+    """How many degraded HSI pixels the PSF reaches beyond a pixel."""
+    edge: int = max(imaging.psf.kernel.shape)
+    return math.ceil(edge / 2 / imaging.ratio)
+
+
+def split(level: Level, share: float) -> tuple[PixelWindow, PixelWindow]:
+    """A part of a scene to train on and one to validate on, so far apart that no pixel enters both.
+
+    The strip at the end of the longer axis is held back.
+
+    Args:
+        level: The scene.
+        share: Of it that is held back, 0 to 1.
+
+    Raises:
+        RequestError: The scene is too small for both.
+    """
+    area, gap = level.area, rim_of(level.model)
+    lying = area.width >= area.height
+    length = area.width if lying else area.height
+    held = max(round(share * length), _LEAST_EDGE)
+    trained = length - held - gap
+    if trained < 2 * _LEAST_EDGE or min(area.width, area.height) < _LEAST_EDGE:
+        ratio = level.model.ratio
+        raise RequestError(
+            f"{level.name} has {area.width * ratio}×{area.height * ratio} HSI pixels in use: to train one level down "
+            f"and validate, its longer side needs at least {(held + gap + 2 * _LEAST_EDGE) * ratio}"
+        )
+    if lying:
+        return PixelWindow(0, 0, trained, area.height), PixelWindow(trained + gap, 0, held, area.height)
+    return PixelWindow(0, 0, area.width, trained), PixelWindow(0, trained + gap, area.width, held)
+
+
+def cut(window: PixelWindow, edge: int = PART_EDGE) -> list[PixelWindow]:
+    """A window in parts of `edge` to twice that, or whole where it has less."""
+    columns, rows = (_starts(size, edge) for size in (window.width, window.height))
+    return [
+        PixelWindow(window.column + left, window.row + top, right - left, bottom - top)
+        for top, bottom in itertools.pairwise(rows)
+        for left, right in itertools.pairwise(columns)
+    ]
+
+
+def _starts(size: int, edge: int) -> list[int]:
+    number = max(size // edge, 1)
+    return [size * index // number for index in range(number + 1)]
+
+
+def some_of(windows: list[PixelWindow], most: int) -> list[PixelWindow]:
+    """At most `most` of them, evenly spread."""
+    return [windows[index * len(windows) // most] for index in range(most)] if len(windows) > most else windows

@@ -1,0 +1,275 @@
+"""What `train-reduced` trains on: patches of scenes one Wald level down, as coefficients or as bands."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import asdict
+from functools import lru_cache
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import numpy as np
+import torch
+
+from hsfuse.errors import RequestError
+from hsfuse.fusion.band_network import FittedBandNetwork
+from hsfuse.fusion.devices import to_device
+from hsfuse.fusion.network import FittedNetwork
+from hsfuse.models.adapter import SceneAdapter
+from hsfuse.models.bands import band_units
+from hsfuse.training.episodes import Episode, ErrorUnits, Placement, cut_batch, make_episode
+from hsfuse.training.held_back import Figures, HeldBack
+from hsfuse.training.levels import cut, some_of, split
+from hsfuse.training.loop import Validation
+from hsfuse.training.objective import band_loss, relative_loss
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor, nn
+
+    from hsfuse.fusion.methods import FittedMethod
+    from hsfuse.models.bands import BandNetwork
+    from hsfuse.scenes import PixelWindow
+    from hsfuse.training.levels import Level, Part
+
+_Loaded = TypeVar("_Loaded")
+
+_SAMPLED_PARTS = 8  # on which statistics of a scene are fitted
+_DRAWS = 4  # of a patch, until one has valid pixels
+
+
+class ReducedTask(ABC, Generic[_Loaded]):
+    """Patches of the training part of every scene; the rest judges.
+
+    Parts of scenes are read when a patch of theirs is drawn, and kept while there is memory. Patch i of step n is
+    drawn from a generator of its own, so that a batch may be shared by any number of processes.
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[Level],
+        *,
+        patch: int | None = None,
+        share: float = 0.1,
+        memory: int = 2**31,
+        device: torch.device | None = None,
+    ) -> None:
+        """Split the scenes and read what is held back.
+
+        Args:
+            levels: Scenes of one pair of sensors, of one ratio.
+            patch: Edge of a patch in degraded HSI pixels; by default about 36 MSI pixels.
+            share: Of each scene that is held back.
+            memory: Bytes of parts to keep.
+            device: Where the network is.
+
+        Raises:
+            RequestError: A scene is too small or empty, or the ratios differ.
+        """
+        ratios = {level.model.ratio for level in levels}
+        if len(ratios) != 1:
+            raise RequestError(f"the pairs differ in ratio ({', '.join(map(str, sorted(ratios)))}): train them apart")
+        self.ratio = ratios.pop()
+        self.levels = tuple(levels)
+        self.device = device or torch.device("cpu")
+        windows = [split(level, share) for level in levels]
+        self.held_back = tuple(HeldBack.of(level, held) for level, (_, held) in zip(self.levels, windows, strict=True))
+        """What the networks are judged on."""
+        self.parts = [(index, part) for index, (trained, _) in enumerate(windows) for part in cut(trained)]
+        """Scene and window of what the networks are trained on."""
+        sizes = np.array([window.width * window.height for _, window in self.parts], dtype=np.float64)
+        self._chances = sizes / sizes.sum()
+        self.pixels = int(sizes.sum())
+        """Degraded HSI pixels to train on."""
+        wanted = max(36 // self.ratio, 4) if patch is None else patch
+        self.patch = min([wanted, *(min(window.width, window.height) for _, window in self.parts)])
+        """Edge of a patch in degraded HSI pixels."""
+        each = max(window.width * window.height for _, window in self.parts) * self._bytes_a_pixel()
+        self._load = lru_cache(maxsize=max(memory // each, 1))(self._read)
+
+    def loss(self, network: nn.Module, generator: np.random.Generator, batch: int, share: slice) -> Tensor:
+        """The mean over this process's patches of a step."""
+        seeds = generator.integers(2**63, size=batch)[share]
+        return self._loss(network, [np.random.default_rng(seed) for seed in seeds])
+
+    def validate(self, network: nn.Module) -> Validation:
+        """PSNR, SAM and ERGAS on what is held back."""
+        figures = self.figures(network)
+        return Validation(figures.score, asdict(figures))
+
+    def figures(self, network: nn.Module) -> Figures:
+        """Of a network, on what is held back."""
+        return Figures.of([held.score(self._fitted(network, index)) for index, held in enumerate(self.held_back)])
+
+    def steps_an_epoch(self, batch: int) -> int:
+        """Steps that see as many pixels as there are."""
+        steps: int = max(math.ceil(self.pixels / (self.patch**2 * batch)), 1)
+        return steps
+
+    def _drawn(self, generator: np.random.Generator) -> tuple[_Loaded, Placement]:
+        """A part and where to cut it, with some valid pixels in it if they are found soon."""
+        for _ in range(_DRAWS):
+            loaded = self._load(int(generator.choice(len(self.parts), p=self._chances)))
+            place = Placement.draw(self._shape(loaded), self.patch, generator)
+            if place.cut(self._valid(loaded), self.ratio).any():
+                break
+        return loaded, place
+
+    def _read(self, part: int) -> _Loaded:
+        index, window = self.parts[part]
+        return self._prepared(index, self.levels[index].read(window))
+
+    def _sampled(self, index: int) -> list[Part]:
+        """Parts of a scene that is trained on, for its statistics."""
+        windows: list[PixelWindow] = [window for scene, window in self.parts if scene == index]
+        return [self.levels[index].read(window) for window in some_of(windows, _SAMPLED_PARTS)]
+
+    @abstractmethod
+    def _bytes_a_pixel(self) -> int:
+        """Of what is kept of a part, by degraded HSI pixel."""
+
+    @abstractmethod
+    def _prepared(self, index: int, part: Part) -> _Loaded:
+        """What is kept of a part of a scene."""
+
+    @abstractmethod
+    def _shape(self, loaded: _Loaded) -> tuple[int, int]:
+        """Rows and columns of degraded HSI pixels."""
+
+    @abstractmethod
+    def _valid(self, loaded: _Loaded) -> Tensor:
+        """Where the truth is known, (H, W)."""
+
+    @abstractmethod
+    def _loss(self, network: nn.Module, generators: Sequence[np.random.Generator]) -> Tensor:
+        """The mean over patches, one a generator."""
+
+    @abstractmethod
+    def _fitted(self, network: nn.Module, index: int) -> FittedMethod:
+        """The network as a method that knows a scene."""
+
+
+class SubspaceTask(ReducedTask[Episode]):
+    """Coefficients of each scene's own spectral subspace."""
+
+    def __init__(
+        self,
+        levels: Sequence[Level],
+        coefficients: int,
+        *,
+        patch: int | None = None,
+        share: float = 0.1,
+        memory: int = 2**31,
+        device: torch.device | None = None,
+    ) -> None:
+        """Fit the adapter of every scene; see `ReducedTask`."""
+        self._coefficients = coefficients
+        super().__init__(levels, patch=patch, share=share, memory=memory, device=device)
+        self.adapters = tuple(SceneAdapter.fit(held.patches, held.model, coefficients) for held in self.held_back)
+        """One a scene."""
+        self._units = tuple(self._measured(index) for index in range(len(self.levels)))
+
+    def _measured(self, index: int) -> ErrorUnits:
+        parts = [part for part in self._sampled(index) if part.valid.any()]
+        if not parts:
+            raise RequestError(f"no pixel of {self.levels[index].name} is valid in the part to train on")
+        largest = max(parts, key=lambda part: int(part.valid.sum()))
+        return ErrorUnits.of(self.adapters[index], largest.patch.hsi, largest.patch.msi, largest.truth, largest.valid)
+
+    def _bytes_a_pixel(self) -> int:
+        fine = (3 * self._coefficients + 2) * self.ratio**2
+        return 4 * (fine + self._coefficients)
+
+    def _prepared(self, index: int, part: Part) -> Episode:
+        episode = make_episode(
+            self.adapters[index],
+            self._units[index],
+            self.levels[index].model.psf,
+            (part.patch.hsi, part.patch.msi, part.truth),
+            part.valid,
+        )
+        return episode.padded(self._coefficients)
+
+    def _shape(self, loaded: Episode) -> tuple[int, int]:
+        rows, columns = loaded.inputs.hsi.shape[-2:]
+        return rows, columns
+
+    def _valid(self, loaded: Episode) -> Tensor:
+        return loaded.valid
+
+    def _loss(self, network: nn.Module, generators: Sequence[np.random.Generator]) -> Tensor:
+        drawn = [self._drawn(generator) for generator in generators]
+        return relative_loss(network, to_device(cut_batch(drawn), self.device))
+
+    def _fitted(self, network: nn.Module, index: int) -> FittedMethod:
+        return FittedNetwork(network, self.adapters[index], self._coefficients, trust=1.0)
+
+
+class BandsTask(ReducedTask["Part"]):
+    """The bands themselves."""
+
+    def __init__(
+        self,
+        levels: Sequence[Level],
+        *,
+        squared: bool,
+        patch: int | None = None,
+        share: float = 0.1,
+        memory: int = 2**31,
+        device: torch.device | None = None,
+    ) -> None:
+        """With the absolute error as loss (MGDuNLSS-Net) or the squared one (SSRFN); see `ReducedTask`.
+
+        Raises:
+            RequestError: The scenes differ in their bands.
+        """
+        bands = {level.model.srf.matrix.shape for level in levels}
+        if len(bands) != 1:
+            raise RequestError("the pairs differ in their number of bands: train them apart, or --spectral subspace")
+        self.msi_bands, self.bands = (int(count) for count in bands.pop())
+        self._squared = squared
+        super().__init__(levels, patch=patch, share=share, memory=memory, device=device)
+        parts = [part for index in range(len(levels)) for part in self._sampled(index)]
+        self._hsi_units = band_units(torch.cat([part.patch.hsi[:, part.patch.hsi_valid] for part in parts], dim=1))
+        self._msi_units = band_units(torch.cat([part.patch.msi[:, part.patch.msi_valid] for part in parts], dim=1))
+
+    def measure(self, network: BandNetwork) -> None:
+        """Give a new network the units of the scenes that it is to be trained on."""
+        network.set_units(*(part.to(self.device) for part in (*self._hsi_units, *self._msi_units)))
+
+    def _bytes_a_pixel(self) -> int:
+        return 4 * (self.bands + (self.bands + self.msi_bands + 1) * self.ratio**2)
+
+    def _prepared(self, index: int, part: Part) -> Part:  # noqa: ARG002 (scenes do not differ in units)
+        return part
+
+    def _shape(self, loaded: Part) -> tuple[int, int]:
+        rows, columns = loaded.patch.hsi.shape[-2:]
+        return rows, columns
+
+    def _valid(self, loaded: Part) -> Tensor:
+        return loaded.valid
+
+    def _loss(self, network: nn.Module, generators: Sequence[np.random.Generator]) -> Tensor:
+        drawn = [self._drawn(generator) for generator in generators]
+        hsi, msi, truth, valid = (
+            torch.stack(images).to(self.device)
+            for images in zip(
+                *(
+                    (
+                        place.cut(part.patch.hsi, 1),
+                        place.cut(part.patch.msi, self.ratio),
+                        place.cut(part.truth, self.ratio),
+                        place.cut(part.valid, self.ratio),
+                    )
+                    for part, place in drawn
+                ),
+                strict=True,
+            )
+        )
+        unit = self._hsi_units[1].to(self.device)
+        return band_loss(network, (hsi, msi, truth, valid), unit, squared=self._squared)
+
+    def _fitted(self, network: nn.Module, index: int) -> FittedMethod:  # noqa: ARG002 (one for all scenes)
+        return FittedBandNetwork(network)
