@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from hsfuse import __version__
 from hsfuse.errors import WeightsError
@@ -167,7 +167,8 @@ def save_weights(network_state: dict[str, Tensor], card: WeightsCard, path: str 
     temporary = path.with_name(path.name + ".part")
     header = json.dumps({"format": FORMAT, **asdict(card)})
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network_state.items()}
-    save_file(tensors, temporary, metadata={"hsfuse": header})
+    # Not by save_file, whose files only their owner may read.
+    temporary.write_bytes(save(tensors, metadata={"hsfuse": header}))
     temporary.replace(path)
     return WeightsFile(path, card)
 
