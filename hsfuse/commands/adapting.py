@@ -104,10 +104,11 @@ def adapt(
         trainer.run(_Percent(progress))
     progress.finish()
     network.load_state_dict(trainer.best_weights)
-    after = task.figures(network.eval())
+    adapted = replace(chosen, method=NetworkMethod(network.eval(), method.coefficients))
+    # Both as they would fuse: the correction is calibrated on the scene.
+    after = Figures.of([held.score(held.fit(adapted.method))])
     kept = after.score > before.score
-    adapted = replace(chosen, method=NetworkMethod(network, method.coefficients)) if kept else chosen
-    return adapted, Adaptation(kept, before, after, trainer.step)
+    return adapted if kept else chosen, Adaptation(kept, before, after, trainer.step)
 
 
 class _Percent:

@@ -16,7 +16,7 @@ from hsfuse.errors import RequestError
 from hsfuse.fusion.devices import to_device
 from hsfuse.fusion.engine import Compute, Progress, as_patch, fuse_tiles
 from hsfuse.fusion.memory import available_bytes, fitting_tile, peak_megabytes
-from hsfuse.fusion.methods import DEFAULT_METHOD, ChosenMethod, choose_method
+from hsfuse.fusion.methods import DEFAULT_METHOD, ChosenMethod, choose_method, working_bytes
 from hsfuse.fusion.tiles import TilePlan
 from hsfuse.scenes import CogWriter, PixelWindow
 
@@ -188,10 +188,9 @@ def fuse(
     )
     warnings = list(imaged.warnings)
     if chosen.weights is not None and pair.ratio not in chosen.weights.card.ratios:
-        trained = chosen.weights.card.ratios
+        trained = ", ".join(str(ratio) for ratio in chosen.weights.card.ratios)
         warnings.append(
-            f"the weights {chosen.weights.name} were trained on ratios {min(trained)} to {max(trained)}, this pair has "
-            f"{pair.ratio}"
+            f"the weights {chosen.weights.name} were trained at ratio {trained}, this pair has {pair.ratio}"
         )
     if redone:
         warnings.append(f"{redone} of {len(plan)} tiles were not finite in {precision} and were computed in fp32")
@@ -298,7 +297,7 @@ def plan_tiles(
         overlap = 2 * fitted.margin + BLEND_PIXELS
     if tile is None:
         budget = memory if memory is not None else available_bytes() // 2
-        tile = fitting_tile(bands, area.width, ratio, overlap, budget)
+        tile = fitting_tile(bands, area.width, ratio, overlap, budget, working_bytes(fitted))
     margin = min(fitted.margin, overlap // 2)
     return TilePlan.make(area.width, area.height, ratio, tile=tile, overlap=overlap, margin=margin)
 

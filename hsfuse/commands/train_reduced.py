@@ -169,6 +169,7 @@ def train_reduced(
             "spectral": spectral, "init": init, "preset": preset, "epochs": epochs, "steps": steps, "batch": batch,
             "patch": patch, "learning_rate": learning_rate, "val": val, "seed": seed, "srf": srf, "psf": psf,
             "hsi_bands": hsi_bands, "msi_bands": msi_bands, "window": str(window), "ratio": ratio,
+            "coregister": coregister,
         }
     )  # fmt: skip
     compute, precision = choose_compute(device, precision)
@@ -187,6 +188,8 @@ def train_reduced(
     start_at = start.build(
         levels, patch=patch, share=val, memory=memory if memory is not None else available_bytes() // 4, device=on
     )
+    if not resume:  # only now, when nothing is left to be refused
+        files.checkpoint.unlink(missing_ok=True)
     with joined(on) as processes:
         schedule = Schedule(
             steps=_steps(start_at.task, epochs, steps, batch * processes.count),

@@ -42,7 +42,7 @@ class TrainingFiles:
         return self.output.with_name(f"{self.output.stem}.checkpoint{_SUFFIX}")
 
     def check(self, *, resume: bool, overwrite: bool) -> None:
-        """Find out before any work is done whether all of them can be written; drop a checkpoint not gone on with.
+        """Find out before any work is done whether all of them can be written.
 
         Raises:
             OutputError: One is there already, the folder is not, or the name is none of a weights file.
@@ -57,11 +57,9 @@ class TrainingFiles:
                 "--overwrite to start anew"
             )
         if not overwrite and not (resume and self.checkpoint.exists()):
-            for target in (self.output, self.log):
+            for target in (self.output, self.log, self.picture):
                 if target.exists():
                     raise OutputError(f"{target} exists: pass --overwrite to replace it")
-        if not resume:
-            self.checkpoint.unlink(missing_ok=True)
 
     def write(self, save: Callable[[Path], object], history: Sequence[Record]) -> None:
         """Write the weights by `save`, and the log.

@@ -54,16 +54,22 @@ class FittedBandNetwork:
     """A network on bands."""
 
     network: nn.Module
-    """Bands in, bands out."""
+    """A `BandNetwork`."""
 
     margin: int = 3
     """HSI pixels; see `FittedNetwork.margin`."""
 
+    @property
+    def bytes_a_pixel(self) -> int:
+        """Working memory by fine pixel, about."""
+        return int(getattr(self.network, "bytes_a_pixel", 0))
+
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse a tile: Y (C, h, w) and P (c, r·h, r·w) to (C, r·h, r·w)."""
+        device = next(self.network.parameters()).device
         with torch.no_grad():
-            fused: Tensor = self.network(hsi[None], msi[None])[0]
-        return fused.float()
+            fused: Tensor = self.network(hsi[None].to(device), msi[None].to(device))[0]
+        return fused.float().to(hsi.device)
 
 
 def require_fit(weights: WeightsFile, imaging: ImagingModel) -> None:

@@ -32,7 +32,7 @@ def peak_megabytes() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def fitting_tile(bands: int, width: int, ratio: int, overlap: int, budget: int) -> int:
+def fitting_tile(bands: int, width: int, ratio: int, overlap: int, budget: int, working_bytes: int = 0) -> int:
     """Edge of a tile in HSI pixels.
 
     Args:
@@ -41,22 +41,24 @@ def fitting_tile(bands: int, width: int, ratio: int, overlap: int, budget: int) 
         ratio: HSI pixel over fine pixel.
         overlap: What tiles share, in HSI pixels.
         budget: Bytes of resident memory.
+        working_bytes: By fine pixel, that the method needs beyond what all do.
 
     Raises:
         RequestError: Not even the smallest tile fits.
     """
     tile, least = max(_WANTED_EDGE // ratio, 3 * overlap), max(3 * overlap, 8)
-    while _needed(bands, width, ratio, tile) > budget and tile > least:
+    while _needed(bands, width, ratio, tile, working_bytes) > budget and tile > least:
         tile = max(tile * 3 // 4, least)
-    if _needed(bands, width, ratio, tile) > budget:
+    if _needed(bands, width, ratio, tile, working_bytes) > budget:
         raise RequestError(
             f"{budget / 2**30:.1f} GB of memory do not hold a tile of {tile} HSI pixels with {bands} bands: "
-            f"{_needed(bands, width, ratio, tile) / 2**30:.1f} GB would (--memory), or fuse a part (--window)",
+            f"{_needed(bands, width, ratio, tile, working_bytes) / 2**30:.1f} GB would (--memory), or fuse a part "
+            "(--window)",
         )
     return tile
 
 
-def _needed(bands: int, width: int, ratio: int, tile: int) -> int:
+def _needed(bands: int, width: int, ratio: int, tile: int, working_bytes: int) -> int:
     edge = tile * ratio
     rows = (edge + 256) * width * ratio * bands * 4 * 3 // 2
-    return _FIXED_BYTES + rows + edge * edge * (_BYTES_PER_FINE_PIXEL + bands * 4 * _CUBES_PER_TILE)
+    return _FIXED_BYTES + rows + edge * edge * (_BYTES_PER_FINE_PIXEL + working_bytes + bands * 4 * _CUBES_PER_TILE)

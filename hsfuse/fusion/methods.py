@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from hsfuse.classical import CNMF, GSA, MTFGLP, HySure, SubspaceLinear
 from hsfuse.errors import RequestError
-from hsfuse.fusion.band_network import BandNetworkMethod
+from hsfuse.fusion.band_network import BandNetworkMethod, FittedBandNetwork
 from hsfuse.fusion.network import NetworkMethod
 from hsfuse.imaging import upsample
 from hsfuse.models.weights import WeightsFile, bundled_weights, find_weights
@@ -42,6 +42,11 @@ class Method(Protocol):
 
     def fit(self, patches: Sequence[Patch], imaging: ImagingModel) -> FittedMethod:
         """Fit what is global to a scene on a sample of it, holes filled, masks telling where they were."""
+
+
+def working_bytes(fitted: FittedMethod) -> int:
+    """Memory by fine pixel that a fitted method needs beyond what all do, about."""
+    return fitted.bytes_a_pixel if isinstance(fitted, FittedBandNetwork) else 0
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,11 @@ class BandNetwork(nn.Module):
         ):  # fmt: skip
             getattr(self, name).copy_(values)
 
+    @property
+    def bytes_a_pixel(self) -> int:
+        """Working memory by fine pixel, about."""
+        return self.network.bytes_a_pixel
+
     def forward(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse Y (B, C, h, w) and P (B, c, H, W) to X (B, C, H, W), in the image's units."""
         # Differences of large numbers: in float32 also where the network computes in half precision

@@ -154,6 +154,11 @@ class MGDuNLSSNet(nn.Module):
         self.combine = nn.Conv2d(config.stages * config.bands, config.bands, 3, padding=1)
         self.apply(_xavier_normal)
 
+    @property
+    def bytes_a_pixel(self) -> int:
+        """Working memory by fine pixel, about: 24 maps of every feature of every band, as measured on a tile."""
+        return 24 * 4 * self.config.features * (self.config.bands + self.config.msi_bands)
+
     def forward(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse Y (B, C, h, w) and P (B, c, H, W) to (B, C, H, W)."""
         hsi_error, msi_error = hsi, msi  # Y⁽⁰⁾ = P⁽⁰⁾ = 0

@@ -187,6 +187,11 @@ class SSRFNNet(nn.Module):
         self.config = config
         self.body = SSRFNBody(config, config.bands, config.msi_bands, config.bands)
 
+    @property
+    def bytes_a_pixel(self) -> int:
+        """Working memory by fine pixel, about: what the branches and a Mamba block of twice the width hold."""
+        return 40 * 4 * 2 * self.config.width
+
     def forward(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse Y (B, C, h, w) and P (B, c, H, W), H and W the same whole multiple of h and w, to (B, C, H, W).
 

@@ -59,8 +59,8 @@ class Checkpoint:
     best_score: float
     """On validation."""
 
-    loss_scale: float
-    """Of half precision's gradients."""
+    loss_scale: dict[str, Any]
+    """State of the scaler of half precision's gradients; empty in other precisions."""
 
     history: tuple[Record, ...]
     """Every validation."""

@@ -9,7 +9,7 @@ import torch
 
 from hsfuse.errors import RequestError
 from hsfuse.metrics import FullReference
-from hsfuse.training.levels import cut, some_of
+from hsfuse.training.levels import PART_EDGE, cut, some_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hsfuse.scenes import PixelWindow
     from hsfuse.training.levels import Level, Part
 
-_MOST_PARTS = 4
+_MOST_PIXELS = 4 * PART_EDGE**2
 _MOST_PATCHES = 8
 
 
@@ -42,13 +42,20 @@ class HeldBack:
     """R and B."""
 
     @classmethod
-    def of(cls, level: Level, window: PixelWindow) -> HeldBack:
+    def of(cls, level: Level, window: PixelWindow, edge: int = PART_EDGE) -> HeldBack:
         """Read what is needed of a scene.
+
+        Args:
+            level: The scene.
+            window: What is held back of it.
+            edge: Of the parts that are fused at a time, to twice that, in degraded HSI pixels.
 
         Raises:
             RequestError: No pixel of the window is valid.
         """
-        parts = tuple(part for part in map(level.read, some_of(cut(window), _MOST_PARTS)) if part.valid.any())
+        parts = tuple(
+            part for part in map(level.read, some_of(cut(window, edge), _MOST_PIXELS // edge**2)) if part.valid.any()
+        )
         if not parts:
             raise RequestError(
                 f"no pixel is valid in the part of {level.name} that is held back for validation: choose another "

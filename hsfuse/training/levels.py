@@ -133,9 +133,14 @@ def _part(level: WaldPair, window: PixelWindow) -> Part:
 
 
 def rim_of(imaging: ImagingModel) -> int:
-    """How many degraded HSI pixels the PSF reaches beyond a pixel."""
-    edge: int = max(imaging.psf.kernel.shape)
-    return math.ceil(edge / 2 / imaging.ratio)
+    """How many degraded HSI pixels the PSF reaches beyond a pixel, in the MSI also by the shift."""
+    ratio = imaging.ratio
+    return max(math.ceil(len(imaging.psf.kernel) / 2 / ratio), math.ceil(imaging.blur.margin / ratio**2))
+
+
+def gap_of(imaging: ImagingModel) -> int:
+    """How many degraded HSI pixels lie between two of which no PSF sees the same."""
+    return max(math.ceil(2 * imaging.psf.margin / imaging.ratio), 1)
 
 
 def split(level: Level, share: float) -> tuple[PixelWindow, PixelWindow]:
@@ -150,7 +155,7 @@ def split(level: Level, share: float) -> tuple[PixelWindow, PixelWindow]:
     Raises:
         RequestError: The scene is too small for both.
     """
-    area, gap = level.area, rim_of(level.model)
+    area, gap = level.area, gap_of(level.model)
     lying = area.width >= area.height
     length = area.width if lying else area.height
     held = max(round(share * length), _LEAST_EDGE)
@@ -158,8 +163,8 @@ def split(level: Level, share: float) -> tuple[PixelWindow, PixelWindow]:
     if trained < 2 * _LEAST_EDGE or min(area.width, area.height) < _LEAST_EDGE:
         ratio = level.model.ratio
         raise RequestError(
-            f"{level.name} has {area.width * ratio}×{area.height * ratio} HSI pixels in use: to train one level down "
-            f"and validate, its longer side needs at least {(held + gap + 2 * _LEAST_EDGE) * ratio}"
+            f"{level.name} has {area.width * ratio}×{area.height * ratio} pixels of truth in use: to train on a part "
+            f"and validate on another, its longer side needs at least {(held + gap + 2 * _LEAST_EDGE) * ratio}"
         )
     if lying:
         return PixelWindow(0, 0, trained, area.height), PixelWindow(trained + gap, 0, held, area.height)

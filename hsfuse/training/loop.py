@@ -150,8 +150,12 @@ class Trainer:
         self._processes = processes or Processes()
         self._path, self._request, self._half = checkpoint, request, half
         self._device = next(network.parameters()).device
+        # Before the processes meet in `wrap`: the first of them is not to have written a new one by then.
+        saved = Checkpoint.read(checkpoint, request) if checkpoint is not None and checkpoint.exists() else None
         self._wrapped = self._processes.wrap(network)
-        self._optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=1e-4)
+        self._optimizer = torch.optim.AdamW(
+            network.parameters(), lr=0.0, betas=(0.9, 0.99), eps=1e-6, weight_decay=1e-4
+        )
         # Half precision underflows gradients without it; float32 and bfloat16 do not need it.
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=half == torch.float16)
         self.averaged = _copied(network)
@@ -167,8 +171,8 @@ class Trainer:
         self.history: list[Record] = []
         """Every validation so far."""
         self._losses: list[float] = []
-        if checkpoint is not None and checkpoint.exists():
-            self._restore(Checkpoint.read(checkpoint, request))
+        if saved is not None:
+            self._restore(saved)
 
     def run(self, observer: Observer | None = None) -> None:
         """Train to the end of the schedule, or until validation has stopped getting better.
@@ -251,7 +255,7 @@ class Trainer:
             self.network.load_state_dict(current)
             score, figures = judged.score, judged.figures
         score = self._processes.agree(score, self._device)
-        best = score > self.best_score
+        best = not self.history or score > self.best_score
         if best:
             self.best_score = score
             self.best_weights = {name: value.clone() for name, value in self.averaged.items()}
@@ -260,9 +264,9 @@ class Trainer:
         self._losses.clear()
         self.history.append(record)
         if self._processes.first:
-            observer.judged(record)
             if self._path is not None:
                 self._state().write(self._path)
+            observer.judged(record)
 
     def _state(self) -> Checkpoint:
         return Checkpoint(
@@ -270,7 +274,7 @@ class Trainer:
             self.step,
             self.elapsed,
             self.best_score,
-            float(self._scaler.get_scale()) if self._scaler.is_enabled() else 1.0,
+            self._scaler.state_dict(),
             tuple(self.history),
             _copied(self.network),
             self.averaged,
@@ -289,7 +293,7 @@ class Trainer:
         groups = self._optimizer.state_dict()["param_groups"]
         self._optimizer.load_state_dict({"state": state.moments, "param_groups": groups})
         if self._scaler.is_enabled():
-            self._scaler.load_state_dict({**self._scaler.state_dict(), "scale": state.loss_scale})
+            self._scaler.load_state_dict(state.loss_scale)
         logger.info("resumed at step %d, %.0f s", self.step, self.elapsed)
 
 

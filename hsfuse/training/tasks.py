@@ -46,6 +46,9 @@ class ReducedTask(ABC, Generic[_Loaded]):
     drawn from a generator of its own, so that a batch may be shared by any number of processes.
     """
 
+    _held_back_edge = 256
+    """Fine pixels, to twice that, that are fused at a time on validation."""
+
     def __init__(
         self,
         levels: Sequence[Level],
@@ -74,7 +77,10 @@ class ReducedTask(ABC, Generic[_Loaded]):
         self.levels = tuple(levels)
         self.device = device or torch.device("cpu")
         windows = [split(level, share) for level in levels]
-        self.held_back = tuple(HeldBack.of(level, held) for level, (_, held) in zip(self.levels, windows, strict=True))
+        edge = max(self._held_back_edge // self.ratio, 4)
+        self.held_back = tuple(
+            HeldBack.of(level, held, edge) for level, (_, held) in zip(self.levels, windows, strict=True)
+        )
         """What the networks are judged on."""
         self.parts = [(index, part) for index, (trained, _) in enumerate(windows) for part in cut(trained)]
         """Scene and window of what the networks are trained on."""
@@ -209,6 +215,8 @@ class SubspaceTask(ReducedTask[Episode]):
 class BandsTask(ReducedTask["Part"]):
     """The bands themselves."""
 
+    _held_back_edge = 64  # a network on bands holds hundreds of kilobytes a pixel
+
     def __init__(
         self,
         levels: Sequence[Level],
@@ -222,7 +230,7 @@ class BandsTask(ReducedTask["Part"]):
         """With the absolute error as loss (MGDuNLSS-Net) or the squared one (SSRFN); see `ReducedTask`.
 
         Raises:
-            RequestError: The scenes differ in their bands.
+            RequestError: The scenes differ in their bands, or have no valid pixel to train on.
         """
         bands = {level.model.srf.matrix.shape for level in levels}
         if len(bands) != 1:
@@ -230,7 +238,9 @@ class BandsTask(ReducedTask["Part"]):
         self.msi_bands, self.bands = (int(count) for count in bands.pop())
         self._squared = squared
         super().__init__(levels, patch=patch, share=share, memory=memory, device=device)
-        parts = [part for index in range(len(levels)) for part in self._sampled(index)]
+        parts = [part for index in range(len(levels)) for part in self._sampled(index) if part.valid.any()]
+        if not parts:
+            raise RequestError(f"no pixel of {self.levels[0].name} is valid in the part to train on")
         self._hsi_units = band_units(torch.cat([part.patch.hsi[:, part.patch.hsi_valid] for part in parts], dim=1))
         self._msi_units = band_units(torch.cat([part.patch.msi[:, part.patch.msi_valid] for part in parts], dim=1))
 
