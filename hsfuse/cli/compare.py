@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hsfuse.cli.console import Console
     from hsfuse.commands.compare import Comparison
 
-_INPUT, _METHODS, _RUN, _OUTPUT = "Input", "Methods", "Run", "Output"
+_INPUT, _METHODS, _OUTPUT = "Input", "Methods", "Output"
 _COLUMNS = {
     "psnr": ("PSNR dB", ".2f"), "sam": ("SAM °", ".3f"), "ergas": ("ERGAS", ".3f"), "rmse": ("RMSE", ".4g"),
     "cc": ("CC", ".4f"), "uiqi": ("UIQI", ".4f"), "ssim": ("SSIM", ".4f"), "seconds": ("s", ".1f"),
@@ -49,13 +49,10 @@ def _split(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
 @options.psf
 @options.allow_shift
 @options.coregister
-@options.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.", group=_RUN)
-@options.option("--precision", default="auto", type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-                help="auto: fp16 on CUDA, fp32 on the CPU.", group=_RUN)  # fmt: skip
-@options.option("--memory", type=options.SizeType(),
-                help="Bound on the resident memory, such as 4G.  [default: half of what is free]",
-                group=_RUN)  # fmt: skip
-@options.option("--seed", type=int, default=0, help="Makes a run repeatable.", group=_RUN)
+@options.device
+@options.precision
+@options.memory
+@options.seed
 @options.option("--csv", metavar="FILE", help="Write the table to a CSV file.", group=_OUTPUT)
 @options.overwrite
 def compare(console: Console, hsi: str, msi: str, **choices: Any) -> None:

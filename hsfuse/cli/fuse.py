@@ -12,7 +12,7 @@ from hsfuse.cli import options
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
 
-_MODEL, _RUN, _OUTPUT = "Model", "Tiles and device", "Output"
+_MODEL, _RUN, _OUTPUT = "Model", "Run", "Output"
 
 
 @options.command("fuse")
@@ -40,13 +40,10 @@ _MODEL, _RUN, _OUTPUT = "Model", "Tiles and device", "Output"
                 help="Tile edge in HSI pixels.  [default: from the memory at hand]", group=_RUN)  # fmt: skip
 @options.option("--overlap", type=click.IntRange(0), metavar="N",
                 help="Overlap of tiles in HSI pixels.  [default: what the method needs]", group=_RUN)  # fmt: skip
-@options.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.", group=_RUN)
-@options.option("--precision", default="auto", type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-                help="auto: fp16 on CUDA, fp32 on the CPU.", group=_RUN)  # fmt: skip
-@options.option("--memory", type=options.SizeType(),
-                help="Bound on the resident memory, such as 4G.  [default: half of what is free]",
-                group=_RUN)  # fmt: skip
-@options.option("--seed", type=int, default=0, help="Makes a run repeatable.", group=_RUN)
+@options.device
+@options.precision
+@options.memory
+@options.seed
 @options.option("--dtype", metavar="NAME", help="Of the output, such as int16.  [default: the HSI's]", group=_OUTPUT)
 @options.option("--nodata", type=float, metavar="V", help="Of the output.  [default: the HSI's]", group=_OUTPUT)
 @options.pairs("--co", "creation_options", help="Creation option of GDAL's COG driver, repeatable.", group=_OUTPUT)

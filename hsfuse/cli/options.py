@@ -219,3 +219,15 @@ psf = option(
 allow_shift = option("--allow-shift", is_flag=True, help="Go on above 2 HSI pixels of misregistration.", group=_IMAGING)
 coregister = option("--coregister", is_flag=True, help="Move the MSI by the misregistration measured.", group=_IMAGING)
 overwrite = option("--overwrite", is_flag=True, help="Replace an existing output.", group="Output")
+
+_RUN = "Run"
+device = option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.", group=_RUN)
+precision = option(
+    "--precision", default="auto", type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    help="auto: fp16 on CUDA, fp32 on the CPU.", group=_RUN,
+)  # fmt: skip
+memory = option(
+    "--memory", type=SizeType(), help="Bound on the resident memory, such as 4G.  [default: half of what is free]",
+    group=_RUN,
+)  # fmt: skip
+seed = option("--seed", type=int, default=0, help="Makes a run repeatable.", group=_RUN)

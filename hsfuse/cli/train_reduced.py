@@ -59,9 +59,8 @@ _NETWORK, _TRAINING, _RUN, _OUTPUT = "Network", "Training", "Run", "Output"
 @options.psf
 @options.allow_shift
 @options.coregister
-@options.option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.", group=_RUN)
-@options.option("--precision", default="auto", type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-                help="auto: fp16 on CUDA, fp32 on the CPU.", group=_RUN)  # fmt: skip
+@options.device
+@options.precision
 @options.option("--memory", type=options.SizeType(),
                 help="Bound on the patches kept in memory, such as 4G.  [default: a quarter of what is free]",
                 group=_RUN)  # fmt: skip
