@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -11,10 +12,10 @@ import rasterio
 from affine import Affine
 from hypothesis import settings
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -97,3 +98,35 @@ def write_raster(tmp_path: Path) -> WriteRaster:
         return path
 
     return write
+
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "indian-pines"
+
+
+def _crop(source: Path, target: Path, bands: Sequence[int], window: Window) -> Path:
+    """A part of a raster, 1-based bands, with what it says of itself."""
+    with rasterio.open(source) as whole:
+        profile = {
+            "driver": "GTiff", "width": window.width, "height": window.height, "count": len(bands),
+            "dtype": whole.dtypes[0], "crs": whole.crs, "nodata": whole.nodata,
+            "transform": whole.transform @ Affine.translation(window.col_off, window.row_off),
+        }  # fmt: skip
+        with rasterio.open(target, "w", **profile) as part:
+            part.write(whole.read(bands, window=window))
+            part.update_tags(**whole.tags())
+            for index, band in enumerate(bands, 1):
+                part.update_tags(index, **whole.tags(band))
+    return target
+
+
+@pytest.fixture(scope="session")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, Path]]:
+    """The northern and the southern half of the example, HSI (12 bands, 48 × 24 pixels) and MSI, ratio 3."""
+    folder = tmp_path_factory.mktemp("crops")
+    return [
+        (
+            _crop(EXAMPLE / "hsi.tif", folder / f"{name}-hsi.tif", range(3, 63, 5), Window(0, row, 48, 24)),
+            _crop(EXAMPLE / "msi.tif", folder / f"{name}-msi.tif", range(1, 5), Window(0, 3 * row, 144, 72)),
+        )
+        for name, row in (("north", 0), ("south", 24))
+    ]

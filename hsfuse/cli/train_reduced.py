@@ -48,7 +48,7 @@ _NETWORK, _TRAINING, _RUN, _OUTPUT = "Network", "Training", "Run", "Output"
                 help="Edge of a patch in HSI pixels of the degraded scene.  [default: about 36 MSI pixels]",
                 group=_TRAINING)  # fmt: skip
 @options.option("--lr", "learning_rate", type=click.FloatRange(0, min_open=True), metavar="RATE",
-                help="Largest learning rate.  [default: 0.0005 for weights that are there, 0.002 for new ones]",
+                help="Largest learning rate.  [default: 0.0005 for weights that are there, 0.001 for new ones]",
                 group=_TRAINING)  # fmt: skip
 @options.option("--val", type=click.FloatRange(0, 0.5, min_open=True), default=0.1, metavar="SHARE",
                 help="Of each scene, held back for validation at one end.", group=_TRAINING)  # fmt: skip

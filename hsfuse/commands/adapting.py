@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import torch
-
 from hsfuse.errors import RequestError
 from hsfuse.fusion.network import NetworkMethod
 from hsfuse.training.held_back import Figures
@@ -100,8 +98,7 @@ def adapt(
     schedule = Schedule(seconds=seconds, learning_rate=RATE, seed=seed, validations=_VALIDATIONS, average=0.99)
     trainer = Trainer(network, task, schedule, half=compute.half)
     progress.start("adapt", 100, "percent")
-    with torch.inference_mode(mode=False):
-        trainer.run(_Percent(progress))
+    trainer.run(_Percent(progress))
     progress.finish()
     network.load_state_dict(trainer.best_weights)
     adapted = replace(chosen, method=NetworkMethod(network.eval(), method.coefficients))

@@ -133,7 +133,7 @@ def train_reduced(
         seconds: Of training, half an hour by default.
         batch: Patches a step and process.
         patch: Edge of a patch in HSI pixels of the degraded scene; by default about 36 MSI pixels.
-        learning_rate: Its maximum; by default 5e-4 for weights that are there, 2e-3 for new ones.
+        learning_rate: Its maximum; by default 5e-4 for weights that are there, 1e-3 for new ones.
         val: Share of each scene that is held back for validation.
         patience: Validations without a better one after which training stops; by default it does not.
         srf: As of `fuse`, for every pair.
@@ -256,9 +256,9 @@ class _Made:
             lambda path: save_weights(trainer.network.state_dict(), self._card(trained, best), path), trainer.history
         )
         validation, warnings = ({}, []) if self.interrupted else self._opponents()
+        curves = self.files.draw(trainer.history, validation)
         validation["before training"] = Figures(**trainer.history[0].figures)
         validation["trained"] = trained
-        curves = self.files.draw(trainer.history, validation)
         if not self.interrupted:
             self.files.checkpoint.unlink(missing_ok=True)
         warnings = [sentence for imaged in self.pairs for sentence in imaged.warnings] + warnings
@@ -285,7 +285,7 @@ class _Made:
         return next(record for record in reversed(self.trainer.history) if record.best)
 
     def _opponents(self) -> tuple[dict[str, Figures], list[str]]:
-        """Classical methods on the same patches; one that cannot serve them is named."""
+        """Classical methods on the same patches; one that cannot serve them, or is not waited for, is named."""
         task, found, warnings = self.start_at.task, {}, []
         for name in OPPONENTS:
             method = choose_method(name).method
@@ -293,6 +293,9 @@ class _Made:
                 found[name] = Figures.of([held.score(held.fit(method)) for held in task.held_back])
             except HsfuseError as error:
                 warnings.append(f"{name} failed: {error}")
+            except KeyboardInterrupt:
+                warnings.append(f"interrupted in comparing with {name}: the weights were written")
+                break
         return found, warnings
 
     def _card(self, trained: Figures, best: Record) -> WeightsCard:

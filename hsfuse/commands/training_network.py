@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DEFAULT_PRESET = "base"
 """Of a new `ssrfn`."""
 
-_NEW_RATE, _FINE_TUNING_RATE = 2e-3, 5e-4
+_NEW_RATE, _FINE_TUNING_RATE = 1e-3, 5e-4
 
 
 @dataclass(frozen=True, eq=False)

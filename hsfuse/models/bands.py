@@ -45,10 +45,8 @@ class BandNetwork(nn.Module):
 
     def forward(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse Y (B, C, h, w) and P (B, c, H, W) to X (B, C, H, W), in the image's units."""
-        # Differences of large numbers: in float32 also where the network computes in half precision
-        with torch.autocast(hsi.device.type, enabled=False):
-            seen = (hsi - _column(self.hsi_mean)) / _column(self.hsi_spread)
-            guide = (msi - _column(self.msi_mean)) / _column(self.msi_spread)
+        seen = (hsi - _column(self.hsi_mean)) / _column(self.hsi_spread)
+        guide = (msi - _column(self.msi_mean)) / _column(self.msi_spread)
         fused: Tensor = self.network(seen, guide)
         return fused.float() * _column(self.hsi_spread) + _column(self.hsi_mean)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from hsfuse.errors import RequestError
+from hsfuse.errors import RequestError, WorkError
 from hsfuse.metrics import FullReference
 from hsfuse.training.levels import PART_EDGE, cut, some_of
 
@@ -69,12 +69,18 @@ class HeldBack:
         return method.fit(self.patches, self.model)
 
     def score(self, fitted: FittedMethod) -> FullReferenceScores:
-        """Of a method that is fitted to the scene."""
+        """Of a method that is fitted to the scene.
+
+        Raises:
+            WorkError: What it fuses is not finite.
+        """
         scores = FullReference(self.model.ratio)
         for part in self.parts:
             with torch.inference_mode():
-                fused = fitted(part.patch.hsi, part.patch.msi).cpu().numpy()
-            scores.update(fused, part.truth.numpy(), part.valid.numpy())
+                fused = fitted(part.patch.hsi, part.patch.msi).cpu()
+            if not torch.isfinite(fused).all():
+                raise WorkError(f"what was fused of {self.name} is not finite")
+            scores.update(fused.numpy(), part.truth.numpy(), part.valid.numpy())
         return scores.result()
 
 

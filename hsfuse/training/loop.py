@@ -153,6 +153,8 @@ class Trainer:
         # Before the processes meet in `wrap`: the first of them is not to have written a new one by then.
         saved = Checkpoint.read(checkpoint, request) if checkpoint is not None and checkpoint.exists() else None
         self._wrapped = self._processes.wrap(network)
+        # With torch's eps of 1e-8 Adam makes whole steps of rounding errors where a gradient is zero but for them, as
+        # that of the bias of attention's keys: results would depend on how a batch is shared out.
         self._optimizer = torch.optim.AdamW(
             network.parameters(), lr=0.0, betas=(0.9, 0.99), eps=1e-6, weight_decay=1e-4
         )

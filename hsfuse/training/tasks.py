@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 import torch
 
-from hsfuse.errors import RequestError
+from hsfuse.errors import RequestError, WorkError
 from hsfuse.fusion.band_network import FittedBandNetwork
 from hsfuse.fusion.devices import to_device
 from hsfuse.fusion.network import FittedNetwork
@@ -100,8 +100,18 @@ class ReducedTask(ABC, Generic[_Loaded]):
         return self._loss(network, [np.random.default_rng(seed) for seed in seeds])
 
     def validate(self, network: nn.Module) -> Validation:
-        """PSNR, SAM and ERGAS on what is held back."""
-        figures = self.figures(network)
+        """PSNR, SAM and ERGAS on what is held back.
+
+        Raises:
+            WorkError: What the network fuses is not finite.
+        """
+        try:
+            figures = self.figures(network)
+        except WorkError as error:
+            raise WorkError(
+                "what the network makes of the part held back is not finite: lower the learning rate (--lr), or train "
+                "in fp32"
+            ) from error
         return Validation(figures.score, asdict(figures))
 
     def figures(self, network: nn.Module) -> Figures:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from hsfuse.imaging import ImagingModel, Misregistration, PointSpread, SpectralResponse, load_table
-from hsfuse.report.plots import plot_imaging
+from hsfuse.report.plots import plot_imaging, plot_training
+from hsfuse.training.checkpoint import Record
 
 
 def model(wavelength=True):
@@ -34,3 +35,19 @@ def test_commands_do_not_need_matplotlib():
     code = "import sys, hsfuse.commands.estimate; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def record(step, *, best):
+    figures = {"psnr": 30 + step / 10, "sam": 2 - step / 100, "ergas": 1.0}
+    return Record(step, 2.0 * step, None if step == 0 else 1 / step, 1e-3, figures, best)
+
+
+@pytest.mark.parametrize("steps", [[0], [0, 10, 20]])
+def test_the_course_of_a_training_is_drawn(tmp_path, steps):
+    pytest.importorskip("matplotlib", reason="needs the report extra")
+    history = [record(step, best=step != 20) for step in steps]
+    plot_training(tmp_path / "a.png", history, {"gsa": 28.0, "trained": 31.0})
+    plot_training(tmp_path / "b.png", history, {})
+    first, second = ((tmp_path / name).read_bytes() for name in ("a.png", "b.png"))
+    assert first.startswith(b"\x89PNG")
+    assert first != second

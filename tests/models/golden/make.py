@@ -54,4 +54,3 @@ if __name__ == "__main__":
         given = pair()
         given["fused"] = fused(file.name, file.card.model, given).contiguous()
         save_file(given, FOLDER / f"{file.name}.safetensors")
-        print(f"{file.name}: {file.checksum()[:12]}")

@@ -1,0 +1,70 @@
+"""Two processes with a batch of b train what one trains with a batch of 2 b."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import hsfuse as package
+from hsfuse.commands.train_reduced import train_reduced
+from hsfuse.models.weights import open_weights
+from hsfuse.training.distributed import Processes, local_device
+
+
+def test_a_process_alone_does_all_the_work():
+    alone = Processes()
+    network = torch.nn.Linear(2, 2)
+    assert alone.first
+    assert alone.wrap(network) is network
+    assert alone.agree(3.5, torch.device("cpu")) == 3.5
+    assert [Processes(rank, 3).share(4) for rank in range(3)] == [slice(0, 4), slice(4, 8), slice(8, 12)]
+
+
+def test_a_process_a_card(monkeypatch):
+    assert local_device(torch.device("cuda")) == torch.device("cuda")
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert local_device(torch.device("cuda")) == torch.device("cuda", 3)
+    assert local_device(torch.device("cuda", 1)) == torch.device("cuda", 1)
+    assert local_device(torch.device("cpu")) == torch.device("cpu")
+
+
+def launched(words, folder):
+    environment = {**os.environ, "PYTHONPATH": str(Path(package.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.run(
+        [*command, "-m", "hsfuse", "train-reduced", *map(str, words)],
+        capture_output=True, text=True, check=False, cwd=folder, timeout=120, env=environment,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"model": "mgdunlss", "init": "universal"},
+        {"model": "ssrfn", "spectral": "full", "preset": "tiny", "learning_rate": 5e-4},
+    ],
+    ids=["mgdunlss subspace", "ssrfn full"],
+)
+def test_two_processes_train_what_one_trains_with_twice_the_batch(crops, tmp_path, choices):
+    hsi, msi = crops[0]
+    words = ["--hsi", hsi, "--msi", msi, "-o", "two.safetensors", "--json", "--srf", "sentinel-2a", "--psf"]
+    words += ["gaussian:1", "--steps", 20, "--patch", 4, "--batch", 1]
+    for name, value in choices.items():
+        words += ["--lr" if name == "learning_rate" else f"--{name}", value]
+    done = launched(words, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1  # one process talks
+    one = train_reduced(
+        [hsi], [msi], tmp_path / "one.safetensors", srf="sentinel-2a", psf="gaussian:1", steps=20, patch=4, batch=2,
+        **choices,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["best_step"] == one.best_step == 20
+    alone, shared = (open_weights(tmp_path / f"{name}.safetensors").network().state_dict() for name in ("one", "two"))
+    assert max(float((alone[name] - shared[name]).abs().max()) for name in alone) < 1e-5
+    assert not list(tmp_path.glob("*checkpoint*"))
