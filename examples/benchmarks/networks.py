@@ -262,7 +262,7 @@ def main() -> None:
     """Measure the networks asked for."""
     known = ("mgdunlss", *(f"ssrfn-{preset}" for preset in PRESETS if preset != "tiny"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", choices=[*known, []], default=["mgdunlss", "ssrfn-small", "ssrfn-base"])
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help=f"{', '.join(known)}")
     parser.add_argument("--edge", type=int, default=256, help="of a tile in output pixels")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
@@ -270,7 +270,11 @@ def main() -> None:
     parser.add_argument("--bands", type=int, default=100, help="of the HSI that is fused")
     options = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.precision}")
-    for name in options.networks:
+    chosen = options.networks or ["mgdunlss", "ssrfn-small", "ssrfn-base"]
+    unknown = [name for name in chosen if name not in known]
+    if unknown:
+        parser.error(f"there is no network {unknown[0]}: choose among {', '.join(known)}")
+    for name in chosen:
         if options.fuse:
             measure_fuse(name, options.fuse, options.bands, options.precision)
         else:

@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hsfuse.errors import RequestError
-from hsfuse.fusion.network import NetworkMethod
+from hsfuse.fusion.network import FittedNetwork, NetworkMethod, least_squares_trust
 from hsfuse.training.held_back import Figures
 from hsfuse.training.levels import PairLevel
 from hsfuse.training.loop import Schedule, Trainer
 from hsfuse.training.tasks import SubspaceTask
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from hsfuse.commands.pairing import ImagedPair
     from hsfuse.fusion.engine import Compute, Progress
     from hsfuse.fusion.methods import ChosenMethod
@@ -92,20 +94,29 @@ def adapt(
         memory=memory,
         device=compute.device,
     )
-    held = task.held_back[0]
-    before = Figures.of([held.score(held.fit(method.to(compute.device)))])
-    network = chosen.weights.network().to(compute.device).train()
+    network = chosen.weights.network().to(compute.device)
+    _, before = _judged(network, task, method.coefficients)
     schedule = Schedule(seconds=seconds, learning_rate=RATE, seed=seed, validations=_VALIDATIONS, average=0.99)
-    trainer = Trainer(network, task, schedule, half=compute.half)
+    trainer = Trainer(network.train(), task, schedule, half=compute.half)
     progress.start("adapt", 100, "percent")
     trainer.run(_Percent(progress))
     progress.finish()
     network.load_state_dict(trainer.best_weights)
-    adapted = replace(chosen, method=NetworkMethod(network.eval(), method.coefficients))
-    # Both as they would fuse: the correction is calibrated on the scene.
-    after = Figures.of([held.score(held.fit(adapted.method))])
+    trust, after = _judged(network.eval(), task, method.coefficients)
     kept = after.score > before.score
+    adapted = replace(chosen, method=NetworkMethod(network, method.coefficients, trust))
     return adapted if kept else chosen, Adaptation(kept, before, after, trainer.step)
+
+
+def _judged(network: nn.Module, task: SubspaceTask, size: int) -> tuple[float, Figures]:
+    """Trust in a network's correction and its figures, both on what is held back.
+
+    Elsewhere, where `fuse` fits the trust as a rule, what an adapted network was trained on would speak for it.
+    """
+    adapter, held = task.adapters[0], task.held_back[0]
+    known = [(part.patch, part.truth, part.valid) for part in held.parts]
+    trust = least_squares_trust(network, adapter, size, known)
+    return trust, Figures.of([held.score(FittedNetwork(network, adapter, size, trust))])
 
 
 class _Percent:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import gc
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+from hsfuse.fusion.memory import give_back
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -36,7 +36,7 @@ class Cost:
 
     def __enter__(self) -> Self:
         gc.collect()
-        _give_back()
+        give_back()
         self._cleared = _clear_peak()
         self._started = time.perf_counter()
         return self
@@ -47,12 +47,6 @@ class Cost:
         self.seconds = time.perf_counter() - self._started
         peak = _kilobytes("VmHWM") if self._cleared else None
         self.peak_memory_mb = None if peak is None else peak / 2**10
-
-
-def _give_back() -> None:
-    """Hand free memory of the heap back to the system, so that it does not count for what comes next (glibc only)."""
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _clear_peak() -> bool:

@@ -19,6 +19,7 @@ import torch
 from hsfuse.errors import WorkError
 from hsfuse.fusion.blend import RowBlender
 from hsfuse.fusion.holes import fill_holes, fine_valid
+from hsfuse.fusion.memory import kept_memory
 from hsfuse.models.adapter import TensorPatch
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def fuse_tiles(
     redone = 0
     progress.start("fuse", len(plan))
     with (
+        kept_memory(),
         line.stage(lambda: _read(source, plan, to_compute, line)),
         line.stage(lambda: _write(plan, sink, to_write, line, bands, align)),
     ):

@@ -14,7 +14,7 @@ from hsfuse.imaging import degrade_pair
 from hsfuse.models.adapter import SceneAdapter, TensorPatch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from torch import Tensor, nn
 
@@ -32,11 +32,12 @@ _CALIBRATION_PATCHES = 4
 class NetworkMethod:
     """A subspace network with its weights."""
 
-    def __init__(self, network: nn.Module, coefficients: int) -> None:
-        """Take a network that works on that many coefficients."""
+    def __init__(self, network: nn.Module, coefficients: int, trust: float | None = None) -> None:
+        """Take a network that works on that many coefficients; `trust` in its correction is fitted if not given."""
         # torch copies the other operand of a product with a parameter that could need a gradient, in inference too
         self.network = network.requires_grad_(False)
         self.coefficients = coefficients
+        self.trust = trust
 
     def to(self, device: torch.device) -> NetworkMethod:
         """The same with its network on a device."""
@@ -46,7 +47,7 @@ class NetworkMethod:
     def fit(self, patches: Sequence[Patch], imaging: ImagingModel) -> FittedNetwork:
         """Fit the scene's adapter, and how far the correction is trusted on this scene."""
         adapter = SceneAdapter.fit(patches, imaging, self.coefficients)
-        trust = self._calibrate(patches, imaging)
+        trust = self._calibrate(patches, imaging) if self.trust is None else self.trust
         logger.info("the network's correction of the linear estimate counts %.2f on this scene", trust)
         return FittedNetwork(self.network, adapter, self.coefficients, trust)
 
@@ -65,16 +66,30 @@ class NetworkMethod:
             adapter = SceneAdapter.fit([level[0] for level in usable], model, self.coefficients)
         except SceneError:
             return _UNCALIBRATED
-        along, energy = 0.0, 0.0
-        for patch, truth, valid in usable:
-            inputs = adapter.inputs(patch.hsi, patch.msi)
-            correction = _correct(self.network, adapter, inputs, self.coefficients) - inputs.linear
-            bands = adapter.subspace.decode(correction) - adapter.subspace.decode(torch.zeros_like(correction))
-            missed = (truth - adapter.decode(inputs.linear, inputs, patch.hsi))[:, valid]
-            weight = 1 / (missed**2).mean(dim=1).clamp_min(1e-30)
-            along += float((weight * (bands[:, valid] * missed).sum(dim=1)).sum())
-            energy += float((weight * (bands[:, valid] ** 2).sum(dim=1)).sum())
-        return min(max(along / energy, 0.0), 1.0) if energy > 0 else 0.0
+        return least_squares_trust(self.network, adapter, self.coefficients, usable)
+
+
+def least_squares_trust(
+    network: nn.Module, adapter: SceneAdapter, size: int, known: Iterable[tuple[Patch, Tensor, Tensor]]
+) -> float:
+    """How much of a network's correction to add, 0 to 1, by least squares where the truth is known.
+
+    Args:
+        network: Of `size` coefficients.
+        adapter: Of the scene.
+        size: K.
+        known: Patches with X (C, H, W) and where it is known, bool (H, W).
+    """
+    along, energy = 0.0, 0.0
+    for patch, truth, valid in known:
+        inputs = adapter.inputs(patch.hsi, patch.msi)
+        correction = _correct(network, adapter, inputs, size) - inputs.linear
+        bands = adapter.subspace.decode(correction) - adapter.subspace.decode(torch.zeros_like(correction))
+        missed = (truth - adapter.decode(inputs.linear, inputs, patch.hsi))[:, valid]
+        weight = 1 / (missed**2).mean(dim=1).clamp_min(1e-30)
+        along += float((weight * (bands[:, valid] * missed).sum(dim=1)).sum())
+        energy += float((weight * (bands[:, valid] ** 2).sum(dim=1)).sum())
+    return min(max(along / energy, 0.0), 1.0) if energy > 0 else 0.0
 
 
 @dataclass(frozen=True)

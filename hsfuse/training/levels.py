@@ -11,15 +11,19 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import torch
 
 from hsfuse.errors import RequestError
 from hsfuse.fusion.engine import as_patch
 from hsfuse.fusion.holes import fine_valid
 from hsfuse.imaging import ImagingModel, degrade_pair
+from hsfuse.models.subspace import band_noise
 from hsfuse.scenes import PairBlock, PixelWindow
+from hsfuse.training.noise import spatial_noise
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from hsfuse.imaging import WaldPair
@@ -30,6 +34,8 @@ PART_EDGE = 64
 """Degraded HSI pixels of a part, up to twice as many."""
 
 _LEAST_EDGE = 4  # degraded HSI pixels to validate or train on
+_NOISE_EDGE = 128  # HSI pixels in which noise is estimated
+_LEAST_SPECTRA = 64
 
 
 @dataclass(frozen=True)
@@ -66,11 +72,22 @@ class Level(Protocol):
 
 
 class PairLevel:
-    """A pair of scenes: both images are degraded by the ratio, and the HSI itself is the truth."""
+    """A pair of scenes: both images are degraded by the ratio, and the HSI itself is the truth.
 
-    def __init__(self, pair: Pair, imaging: ImagingModel) -> None:
-        """Nothing is read yet."""
-        self._pair, self._imaging = pair, imaging
+    Degrading averages noise out. A network trained on images so calm would trust the real ones too much, so both
+    degraded images are given their noise again: white, as estimated for each band.
+    """
+
+    def __init__(self, pair: Pair, imaging: ImagingModel, *, noisy: bool = True) -> None:
+        """Nothing is read yet.
+
+        Args:
+            pair: The scenes.
+            imaging: R and B between them.
+            noisy: Whether the degraded images are given their noise again.
+        """
+        self._pair, self._imaging, self._noisy = pair, imaging, noisy
+        self._missing: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         self.model = ImagingModel(imaging.srf, imaging.psf)
         """The degraded pair is registered, whatever the pair was."""
         self.name = str(pair.hsi.path)
@@ -93,7 +110,36 @@ class PairLevel:
         )
         block = self._pair.read(wide.scaled(self._pair.ratio))
         level = degrade_pair(block.hsi, block.msi, self._imaging, hsi_valid=block.hsi_valid, msi_valid=block.msi_valid)
+        if self._noisy:
+            for_hsi, for_msi = self._missing_noise()
+            level.hsi[...] += np.where(level.hsi_valid, self._drawn(for_hsi, wide, 0), np.float32(0))
+            fine = wide.scaled(self._pair.ratio)
+            level.msi[...] += np.where(level.msi_valid, self._drawn(for_msi, fine, 1), np.float32(0))
         return _part(level, PixelWindow(left, top, window.width, window.height))
+
+    def _drawn(self, spread: NDArray[np.float32], window: PixelWindow, image: int) -> NDArray[np.float32]:
+        """White noise (C, h, w) under a window: the same for a pixel in whatever window it is read."""
+        rows = range(window.row, window.row + window.height)
+        end = window.column + window.width
+        drawn = [
+            np.random.default_rng((image, row)).standard_normal((end, len(spread)), np.float32)[window.column :]
+            for row in rows
+        ]
+        return np.stack(drawn).transpose(2, 0, 1) * spread[:, None, None]
+
+    def _missing_noise(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Standard deviations (C,) and (c,) of what degrading takes of the noise, out of the middle of the scene."""
+        if self._missing is None:
+            area = self._pair.window
+            width, height = min(area.width, _NOISE_EDGE), min(area.height, _NOISE_EDGE)
+            block = self._pair.read(PixelWindow((area.width - width) // 2, (area.height - height) // 2, width, height))
+            spectra = torch.from_numpy(block.hsi[:, block.hsi_valid].T).double()
+            enough = len(spectra) >= _LEAST_SPECTRA
+            hsi = band_noise(spectra).numpy() if enough else np.zeros(len(block.hsi))
+            msi = spatial_noise(block.msi, block.msi_valid)
+            lost = math.sqrt(max(1 - self.model.blur.noise_gain, 0))
+            self._missing = (hsi * lost).astype(np.float32), (msi * lost).astype(np.float32)
+        return self._missing
 
 
 class ArrayLevel:

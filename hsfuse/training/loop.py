@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from hsfuse.errors import WorkError
+from hsfuse.fusion.memory import kept_memory
 from hsfuse.training.checkpoint import Checkpoint, Record, optimizer_moments
 from hsfuse.training.distributed import Processes
 
@@ -184,7 +185,10 @@ class Trainer:
         Raises:
             WorkError: The loss is not finite.
         """
-        observer = observer or Silent()
+        with kept_memory():
+            self._run(observer or Silent())
+
+    def _run(self, observer: Observer) -> None:
         started = time.monotonic() - self.elapsed
         if not self.history:
             self._judge(observer)

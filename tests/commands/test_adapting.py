@@ -79,7 +79,7 @@ def test_better_weights_are_kept(
     found = result.adapted
     assert found is not None
     assert found.kept
-    assert found.after.psnr - found.after.sam > found.before.psnr - found.before.sam + 0.1
+    assert found.after.psnr - found.after.sam > found.before.psnr - found.before.sam
     assert found.steps > 0
     assert found.sentence.startswith("adapted weights kept: PSNR ")
     assert f"after {found.steps} steps" in found.sentence

@@ -65,7 +65,7 @@ def pair_levels(pair, model):
     """The same pair one level down, read by parts and degraded at once."""
     whole = pair.whole
     at_once = degrade_pair(whole.hsi, whole.msi, model, hsi_valid=whole.hsi_valid, msi_valid=whole.msi_valid)
-    return PairLevel(pair, model), ArrayLevel(at_once)
+    return PairLevel(pair, model, noisy=False), ArrayLevel(at_once)
 
 
 @pytest.fixture(scope="session")

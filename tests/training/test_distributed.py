@@ -64,7 +64,7 @@ def test_two_processes_train_what_one_trains_with_twice_the_batch(crops, tmp_pat
         [hsi], [msi], tmp_path / "one.safetensors", srf="sentinel-2a", psf="gaussian:1", steps=20, patch=4, batch=2,
         **choices,
     )  # fmt: skip
-    assert json.loads(done.stdout)["best_step"] == one.best_step == 20
+    assert json.loads(done.stdout)["best_step"] == one.best_step > 15  # of 20: late enough to have drifted apart
     alone, shared = (open_weights(tmp_path / f"{name}.safetensors").network().state_dict() for name in ("one", "two"))
     assert max(float((alone[name] - shared[name]).abs().max()) for name in alone) < 1e-5
     assert not list(tmp_path.glob("*checkpoint*"))

@@ -1,0 +1,44 @@
+"""The allocator keeps what it is told to keep, and tiles fit into what there is."""
+
+import platform
+import resource
+
+import pytest
+import torch
+
+from hsfuse.errors import RequestError
+from hsfuse.fusion.memory import fitting_tile, kept_memory
+
+
+def faults(work):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    work()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def allocate():
+    for _ in range(4):
+        torch.empty(2**24).fill_(1.0)  # 64 MB
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc's allocator")
+def test_freed_memory_is_used_again_within_the_block_only(monkeypatch):
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    with kept_memory():
+        allocate()
+        kept = faults(allocate)
+    usual = faults(allocate)
+    assert kept < usual / 4
+
+
+def test_an_error_leaves_the_block_as_it_is():
+    with pytest.raises(ValueError, match="inside"), kept_memory():
+        raise ValueError("inside")
+
+
+def test_a_method_that_needs_more_memory_gets_smaller_tiles():
+    settings = {"bands": 100, "width": 500, "ratio": 3, "overlap": 6, "budget": 3 * 2**30}
+    usual, hungry = fitting_tile(**settings), fitting_tile(**settings, working_bytes=200_000)
+    assert hungry < usual
+    with pytest.raises(RequestError, match="GB of memory do not hold"):
+        fitting_tile(**settings, working_bytes=10**9)
