@@ -250,7 +250,7 @@ def export(trainer: Trainer, model: str, validator: Validator, training: Sequenc
 
 SETTINGS = {
     "mgdunlss": {"stages": 3, "features": 16},
-    "ssrfn": {"width": 24, "states": 16, "deep_blocks": 3, "cycles": 2, "corrections": 4, "stages": 3},
+    "ssrfn": {"width": 48, "states": 8, "deep_blocks": 1, "cycles": 1, "corrections": 2, "stages": 1},
 }
 """Sizes that a few hours of two CPU cores can train."""
 

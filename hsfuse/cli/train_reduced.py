@@ -32,8 +32,8 @@ _NETWORK, _TRAINING, _RUN, _OUTPUT = "Network", "Training", "Run", "Output"
                 help="subspace: ten coefficients, serves any pair; full: the bands of this pair, as in the papers.",
                 group=_NETWORK)  # fmt: skip
 @options.option("--init", metavar="SRC",
-                help="universal (the bundled weights), none, or a weights file.  [default: universal where there are "
-                "such, else none]", group=_NETWORK)  # fmt: skip
+                help="universal (the bundled weights), none, or a weights file.  [default: universal; none with "
+                "--preset or --spectral full]", group=_NETWORK)  # fmt: skip
 @options.option("--preset", metavar="NAME",
                 help="Size of a new ssrfn: paper, base, small or tiny.  [default: base]", group=_NETWORK)  # fmt: skip
 @options.option("--epochs", type=click.IntRange(1), metavar="N", help="Times that every pixel is seen.",

@@ -118,5 +118,6 @@ def _print(file: WeightsFile) -> None:
 
     table = Table(title=escape(file.name), show_header=False, title_justify="left")
     for name, value in _content(file).items():
-        table.add_row(name.replace("_", " "), escape(_text(value)))
+        if value not in ("", (), {}):  # nothing to say
+            table.add_row(name.replace("_", " "), escape(_text(value)))
     Terminal().print(table)

@@ -126,7 +126,8 @@ def train_reduced(
         output: The weights file to write; a log and a checkpoint lie beside it.
         model: `mgdunlss` or `ssrfn`.
         spectral: `subspace` (serves any pair) or `full` (on the bands of this pair, as in the papers).
-        init: `universal`, `none` or a weights file; by default the bundled weights where the model has some.
+        init: `universal`, `none` or a weights file; by default the bundled weights, but new ones
+            with a preset or `full`.
         preset: Size of a new `ssrfn`.
         epochs: Times that every pixel is seen; this, `steps` or `seconds`.
         steps: Optimizer steps.

@@ -68,7 +68,7 @@ class NetworkRequest:
     """`subspace` or `full`."""
 
     init: str | None
-    """`universal`, `none`, a weights file, or None for the bundled weights where the model has some."""
+    """`universal`, `none`, a weights file, or None for the bundled weights unless bands or a preset are asked for."""
 
     preset: str | None
     """Size of a new `ssrfn`."""
@@ -104,7 +104,8 @@ class NetworkRequest:
 
     def _weights(self) -> WeightsFile | None:
         """What to start from; None for new weights."""
-        if self.init == "none" or (self.init is None and self.spectral == "full"):
+        asks_for_new = self.spectral == "full" or self.preset is not None
+        if self.init == "none" or (self.init is None and asks_for_new):
             return None
         if self.init in {None, "universal"}:
             bundled = [file for file in bundled_weights() if file.card.model == self.model]

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from hsfuse.errors import SceneError
 from hsfuse.fusion.devices import to_device
-from hsfuse.imaging import degrade_pair
+from hsfuse.imaging import degrade_pair, spatial_noise
 from hsfuse.models.adapter import SceneAdapter, TensorPatch
+from hsfuse.models.subspace import band_noise
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from torch import Tensor, nn
 
-    from hsfuse.imaging import ImagingModel
+    from hsfuse.imaging import ImagingModel, WaldPair
     from hsfuse.models.adapter import Patch, SubspaceInputs
 
 logger = logging.getLogger(__name__)
@@ -162,6 +165,7 @@ def _level_down(patch: Patch, imaging: ImagingModel) -> tuple[TensorPatch, Tenso
         hsi_valid=patch.hsi_valid.numpy(),
         msi_valid=patch.msi_valid.numpy(),
     )
+    _restore_noise(patch, level)
     arrays = (level.hsi, level.hsi_valid, level.msi, level.msi_valid)
     rows, columns = level.reference.shape[-2:]
     return (
@@ -169,3 +173,16 @@ def _level_down(patch: Patch, imaging: ImagingModel) -> tuple[TensorPatch, Tenso
         torch.from_numpy(level.reference),
         patch.hsi_valid[:rows, :columns],
     )
+
+
+def _restore_noise(patch: Patch, level: WaldPair) -> None:
+    """Give a degraded pair the noise that degrading averaged out, white: calm images would speak for any correction."""
+    if int(patch.hsi_valid.sum()) < _LEAST_CALIBRATION_PIXELS:
+        return
+    lost = math.sqrt(max(1 - level.model.blur.noise_gain, 0.0))
+    for_hsi = band_noise(patch.hsi[:, patch.hsi_valid].T.double()).numpy()
+    for_msi = spatial_noise(patch.msi.numpy(), patch.msi_valid.numpy())
+    generator = np.random.default_rng(0)
+    for image, valid, spread in ((level.hsi, level.hsi_valid, for_hsi), (level.msi, level.msi_valid, for_msi)):
+        drawn = generator.standard_normal(image.shape, np.float32) * (lost * spread[:, None, None]).astype(np.float32)
+        image[...] += np.where(valid, drawn, np.float32(0))

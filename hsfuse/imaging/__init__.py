@@ -6,6 +6,7 @@ evaluating. This package knows arrays, never rasters.
 
 from hsfuse.imaging.estimate import Estimate, estimate_imaging
 from hsfuse.imaging.model import ImagingModel
+from hsfuse.imaging.noise import spatial_noise
 from hsfuse.imaging.psf import BlurDecimate, PointSpread, upsample
 from hsfuse.imaging.samples import PatchLike
 from hsfuse.imaging.shift import Misregistration, measure_shift
@@ -36,5 +37,6 @@ __all__ = [
     "measure_shift",
     "parse_sensor",
     "sensor_names",
+    "spatial_noise",
     "upsample",
 ]

@@ -17,10 +17,9 @@ import torch
 from hsfuse.errors import RequestError
 from hsfuse.fusion.engine import as_patch
 from hsfuse.fusion.holes import fine_valid
-from hsfuse.imaging import ImagingModel, degrade_pair
+from hsfuse.imaging import ImagingModel, degrade_pair, spatial_noise
 from hsfuse.models.subspace import band_noise
 from hsfuse.scenes import PairBlock, PixelWindow
-from hsfuse.training.noise import spatial_noise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -24,4 +24,4 @@ def test_the_golden_pair_depends_on_the_weights():
     for file in bundled_weights():
         kept = golden["golden"](file.name)
         linear = golden["fused"](None, "mtf-glp-subspace", kept)
-        assert float((linear - kept["fused"]).std()) > 2e-2 * float(kept["fused"].std())
+        assert float((linear - kept["fused"]).std()) > 1e-2 * float(kept["fused"].std())

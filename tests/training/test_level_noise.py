@@ -1,43 +1,12 @@
-"""The noise of an image is found out of the image, and degraded scenes get theirs back."""
+"""Scenes one level down are as noisy as the scenes themselves."""
 
 import numpy as np
 import pytest
 
 from hsfuse.scenes import PixelWindow
 from hsfuse.training.levels import PairLevel
-from hsfuse.training.noise import spatial_noise
 
 from .conftest import imaging, noise_pair
-
-
-def smooth(bands=4, edge=60):
-    rows, columns = np.mgrid[:edge, :edge] / 10
-    return np.stack([1000 + 100 * np.sin(rows + band) * np.cos(columns - band) for band in range(bands)])
-
-
-@pytest.mark.parametrize("sigma", [2.0, 20.0])
-def test_white_noise_is_measured(sigma):
-    image = smooth() + np.random.default_rng(0).normal(0, sigma, (4, 60, 60))
-    found = spatial_noise(image.astype(np.float32), np.ones((60, 60), dtype=bool))
-    np.testing.assert_allclose(found, sigma, rtol=0.15)
-
-
-def test_an_image_without_noise_has_hardly_any():
-    found = spatial_noise(smooth().astype(np.float32), np.ones((60, 60), dtype=bool))
-    assert (found < 0.5).all()
-
-
-def test_invalid_pixels_are_not_looked_at():
-    image = (smooth() + np.random.default_rng(0).normal(0, 5, (4, 60, 60))).astype(np.float32)
-    valid = np.ones((60, 60), dtype=bool)
-    valid[20:40, 10:30] = False
-    expected = spatial_noise(image, valid)
-    image[:, ~valid] = np.nan
-    np.testing.assert_allclose(spatial_noise(image, valid), expected)
-
-
-def test_too_few_pixels_say_nothing():
-    assert not spatial_noise(smooth(edge=8).astype(np.float32), np.ones((8, 8), dtype=bool)).any()
 
 
 @pytest.fixture(scope="module")
