@@ -94,6 +94,11 @@ class Scene:
         dataset = raster.dataset
         if dataset.count == 0:
             raise SceneError(_no_bands(dataset))
+        if dataset.driver == "HDF5Image":
+            raise SceneError(
+                f"{raster.path}: GDAL confuses the axes of hyperspectral HDF5 products such as those of PRISMA and "
+                "NEON, and hsfuse has no reader for them yet: convert the scene to GeoTIFF or ENVI first"
+            )
         if raster.dtype.kind not in "iuf":
             raise SceneError(f"{raster.path}: bands of type {raster.dtype} are not images of real numbers")
         require_whole(dataset)

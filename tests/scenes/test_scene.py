@@ -6,6 +6,7 @@ import pickle
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import h5py
 import numpy as np
 import pytest
 import rasterio
@@ -175,6 +176,14 @@ def test_no_raster(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     with pytest.raises(SceneError, match=r"notes\.txt: cannot be read as a raster"):
         Scene.open(tmp_path / "notes.txt")
+
+
+def test_hdf5_whose_axes_gdal_confuses_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "product.h5"
+    with h5py.File(path, "w") as file:
+        file["Reflectance"] = np.zeros((5, 6, 40), np.int16)  # rows, columns, bands
+    with pytest.raises(SceneError, match="confuses the axes"):
+        Scene.open(str(path))
 
 
 def test_a_folder(tmp_path: Path) -> None:
