@@ -10,14 +10,15 @@ import numpy as np
 
 from hsfuse.errors import RequestError
 from hsfuse.imaging import degrade_pair
-from hsfuse.scenes import PairBlock, PixelWindow
+from hsfuse.scenes import PixelWindow
+from hsfuse.training.levels import wald_area, wald_block
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsfuse.commands.pairing import ImagedPair
     from hsfuse.imaging import WaldPair
-    from hsfuse.scenes import Pair
+    from hsfuse.scenes import Pair, PairBlock
 
 _MOST_NUMBERS = 2**25  # of both images before they are degraded, 128 MB: no image is streamed here
 _LEAST_EDGE = 8  # degraded HSI pixels
@@ -53,18 +54,11 @@ class ReducedPair:
     @property
     def area(self) -> PixelWindow:
         """All of it, in degraded HSI pixels."""
-        rows, columns = self.wald.hsi_valid.shape
-        return PixelWindow(0, 0, columns, rows)
+        return wald_area(self.wald)
 
     def read(self, window: PixelWindow) -> PairBlock:
         """Both degraded images under a window of degraded HSI pixels."""
-        wald, fine = self.wald, window.scaled(self.wald.model.ratio)
-        return PairBlock(
-            wald.hsi[:, window.rows, window.columns].copy(),
-            wald.hsi_valid[window.rows, window.columns],
-            wald.msi[:, fine.rows, fine.columns].copy(),
-            wald.msi_valid[fine.rows, fine.columns],
-        )
+        return wald_block(self.wald, window)
 
 
 class FusedArray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,9 +11,9 @@ import torch
 
 from hsfuse.errors import SceneError
 from hsfuse.fusion.devices import to_device
-from hsfuse.imaging import degrade_pair, spatial_noise
+from hsfuse.imaging import degrade_pair
 from hsfuse.models.adapter import SceneAdapter, TensorPatch
-from hsfuse.models.subspace import band_noise
+from hsfuse.models.noise import LEAST_SPECTRA, noise_averaged_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -177,12 +176,12 @@ def _level_down(patch: Patch, imaging: ImagingModel) -> tuple[TensorPatch, Tenso
 
 def _restore_noise(patch: Patch, level: WaldPair) -> None:
     """Give a degraded pair the noise that degrading averaged out, white: calm images would speak for any correction."""
-    if int(patch.hsi_valid.sum()) < _LEAST_CALIBRATION_PIXELS:
+    if int(patch.hsi_valid.sum()) < LEAST_SPECTRA:
         return
-    lost = math.sqrt(max(1 - level.model.blur.noise_gain, 0.0))
-    for_hsi = band_noise(patch.hsi[:, patch.hsi_valid].T.double()).numpy()
-    for_msi = spatial_noise(patch.msi.numpy(), patch.msi_valid.numpy())
+    for_hsi, for_msi = noise_averaged_out(
+        patch.hsi.numpy(), patch.hsi_valid.numpy(), patch.msi.numpy(), patch.msi_valid.numpy(), level.model
+    )
     generator = np.random.default_rng(0)
     for image, valid, spread in ((level.hsi, level.hsi_valid, for_hsi), (level.msi, level.msi_valid, for_msi)):
-        drawn = generator.standard_normal(image.shape, np.float32) * (lost * spread[:, None, None]).astype(np.float32)
+        drawn = generator.standard_normal(image.shape, np.float32) * spread[:, None, None]
         image[...] += np.where(valid, drawn, np.float32(0))

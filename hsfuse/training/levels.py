@@ -17,8 +17,8 @@ import torch
 from hsfuse.errors import RequestError
 from hsfuse.fusion.engine import as_patch
 from hsfuse.fusion.holes import fine_valid
-from hsfuse.imaging import ImagingModel, degrade_pair, spatial_noise
-from hsfuse.models.subspace import band_noise
+from hsfuse.imaging import ImagingModel, degrade_pair
+from hsfuse.models.noise import noise_averaged_out
 from hsfuse.scenes import PairBlock, PixelWindow
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ PART_EDGE = 64
 
 _LEAST_EDGE = 4  # degraded HSI pixels to validate or train on
 _NOISE_EDGE = 128  # HSI pixels in which noise is estimated
-_LEAST_SPECTRA = 64
 
 
 @dataclass(frozen=True)
@@ -132,12 +131,7 @@ class PairLevel:
             area = self._pair.window
             width, height = min(area.width, _NOISE_EDGE), min(area.height, _NOISE_EDGE)
             block = self._pair.read(PixelWindow((area.width - width) // 2, (area.height - height) // 2, width, height))
-            spectra = torch.from_numpy(block.hsi[:, block.hsi_valid].T).double()
-            enough = len(spectra) >= _LEAST_SPECTRA
-            hsi = band_noise(spectra).numpy() if enough else np.zeros(len(block.hsi))
-            msi = spatial_noise(block.msi, block.msi_valid)
-            lost = math.sqrt(max(1 - self.model.blur.noise_gain, 0))
-            self._missing = (hsi * lost).astype(np.float32), (msi * lost).astype(np.float32)
+            self._missing = noise_averaged_out(block.hsi, block.hsi_valid, block.msi, block.msi_valid, self.model)
         return self._missing
 
 
@@ -155,22 +149,33 @@ class ArrayLevel:
     @property
     def area(self) -> PixelWindow:
         """All of it, in degraded HSI pixels."""
-        rows, columns = self._wald.hsi_valid.shape
-        return PixelWindow(0, 0, columns, rows)
+        return wald_area(self._wald)
 
     def read(self, window: PixelWindow) -> Part:
         """What a window holds."""
         return _part(self._wald, window)
 
 
+def wald_area(wald: WaldPair) -> PixelWindow:
+    """All of a Wald pair, in its HSI pixels."""
+    rows, columns = wald.hsi_valid.shape
+    return PixelWindow(0, 0, columns, rows)
+
+
+def wald_block(wald: WaldPair, window: PixelWindow) -> PairBlock:
+    """Both images of a Wald pair under a window of its HSI pixels, copied."""
+    fine = window.scaled(wald.model.ratio)
+    return PairBlock(
+        wald.hsi[:, window.rows, window.columns].copy(),
+        wald.hsi_valid[window.rows, window.columns],
+        wald.msi[:, fine.rows, fine.columns].copy(),
+        wald.msi_valid[fine.rows, fine.columns],
+    )
+
+
 def _part(level: WaldPair, window: PixelWindow) -> Part:
     fine = window.scaled(level.model.ratio)
-    block = PairBlock(
-        level.hsi[:, window.rows, window.columns].copy(),
-        level.hsi_valid[window.rows, window.columns],
-        level.msi[:, fine.rows, fine.columns].copy(),
-        level.msi_valid[fine.rows, fine.columns],
-    )
+    block = wald_block(level, window)
     truth = level.reference[:, fine.rows, fine.columns].copy()
     # An HSI pixel is valid only where all of the truth under it is.
     valid = fine_valid(block, level.model.ratio)

@@ -24,7 +24,7 @@ from hsfuse.training.loop import Validation
 from hsfuse.training.objective import band_loss, relative_loss
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor, nn
 
@@ -136,10 +136,14 @@ class ReducedTask(ABC, Generic[_Loaded]):
         index, window = self.parts[part]
         return self._prepared(index, self.levels[index].read(window))
 
-    def _sampled(self, index: int) -> list[Part]:
-        """Parts of a scene that is trained on, for its statistics."""
+    def _sampled(self, index: int) -> Iterator[Part]:
+        """Parts with valid pixels of what is trained on of a scene, one at a time: for its statistics."""
         windows: list[PixelWindow] = [window for scene, window in self.parts if scene == index]
-        return [self.levels[index].read(window) for window in some_of(windows, _SAMPLED_PARTS)]
+        parts = map(self.levels[index].read, some_of(windows, _SAMPLED_PARTS))
+        return (part for part in parts if part.valid.any())
+
+    def _nothing_valid(self, index: int) -> RequestError:
+        return RequestError(f"no pixel of {self.levels[index].name} is valid in the part to train on")
 
     @abstractmethod
     def _bytes_a_pixel(self) -> int:
@@ -187,10 +191,9 @@ class SubspaceTask(ReducedTask[Episode]):
         self._units = tuple(self._measured(index) for index in range(len(self.levels)))
 
     def _measured(self, index: int) -> ErrorUnits:
-        parts = [part for part in self._sampled(index) if part.valid.any()]
-        if not parts:
-            raise RequestError(f"no pixel of {self.levels[index].name} is valid in the part to train on")
-        largest = max(parts, key=lambda part: int(part.valid.sum()))
+        largest = max(self._sampled(index), key=lambda part: int(part.valid.sum()), default=None)
+        if largest is None:
+            raise self._nothing_valid(index)
         return ErrorUnits.of(self.adapters[index], largest.patch.hsi, largest.patch.msi, largest.truth, largest.valid)
 
     def _bytes_a_pixel(self) -> int:
@@ -248,11 +251,14 @@ class BandsTask(ReducedTask["Part"]):
         self.msi_bands, self.bands = (int(count) for count in bands.pop())
         self._squared = squared
         super().__init__(levels, patch=patch, share=share, memory=memory, device=device)
-        parts = [part for index in range(len(levels)) for part in self._sampled(index) if part.valid.any()]
-        if not parts:
-            raise RequestError(f"no pixel of {self.levels[0].name} is valid in the part to train on")
-        self._hsi_units = band_units(torch.cat([part.patch.hsi[:, part.patch.hsi_valid] for part in parts], dim=1))
-        self._msi_units = band_units(torch.cat([part.patch.msi[:, part.patch.msi_valid] for part in parts], dim=1))
+        pixels = [
+            (part.patch.hsi[:, part.patch.hsi_valid], part.patch.msi[:, part.patch.msi_valid])
+            for index in range(len(levels))
+            for part in self._sampled(index)
+        ]
+        if not pixels:
+            raise self._nothing_valid(0)
+        self._hsi_units, self._msi_units = (band_units(torch.cat(image, dim=1)) for image in zip(*pixels, strict=True))
 
     def measure(self, network: BandNetwork) -> None:
         """Give a new network the units of the scenes that it is to be trained on."""
