@@ -30,7 +30,7 @@ from hsfuse.errors import ImagingError
 from hsfuse.fusion.methods import choose_method
 from hsfuse.imaging import ImagingModel, PointSpread, WaldPair, degrade, estimate_imaging, load_srf, sensor_names
 from hsfuse.metrics import full_reference
-from hsfuse.models.adapter import TensorPatch
+from hsfuse.subspace.adapter import TensorPatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -30,10 +30,10 @@ from hsfuse.commands.fuse import fuse
 from hsfuse.fusion.memory import peak_megabytes
 from hsfuse.imaging import BlurDecimate, PointSpread
 from hsfuse.models import mamba
-from hsfuse.models.adapter import SceneCondition, SubspaceInputs
 from hsfuse.models.mgdunlss import SubspaceMGDuNLSSConfig, SubspaceMGDuNLSSNet
 from hsfuse.models.ssrfn import PRESETS, SubspaceSSRFNConfig, SubspaceSSRFNNet
 from hsfuse.models.weights import WeightsCard, save_weights
+from hsfuse.subspace.adapter import SceneCondition, SubspaceInputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

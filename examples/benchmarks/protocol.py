@@ -22,7 +22,7 @@ import torch
 from hsfuse.classical import CNMF, GSA, MTFGLP, HySure, SubspaceLinear
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade, upsample
 from hsfuse.metrics import full_reference
-from hsfuse.models.adapter import TensorPatch
+from hsfuse.subspace.adapter import TensorPatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ from tensorly.datasets import load_indian_pines
 
 from hsfuse.fusion.methods import choose_method
 from hsfuse.imaging import ImagingModel, PointSpread, degrade, load_srf
-from hsfuse.models.adapter import TensorPatch
+from hsfuse.subspace.adapter import TensorPatch
 
 RATIO, TILE = 3, 48
 

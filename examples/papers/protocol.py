@@ -15,13 +15,13 @@ from cubes import open_cube
 from tables import csv_rows, table, trained_name
 from training import add_training_options, evaluate, remaining, train, upper_right
 
-from hsfuse.commands.csv_file import check_csv_target, write_csv
 from hsfuse.errors import HsfuseError, OutputError, RequestError
 from hsfuse.fusion.methods import choose_method
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade, load_srf
 from hsfuse.imaging.psf import FWHM_PER_SIGMA
+from hsfuse.pairs.wald_level import ArrayLevel
+from hsfuse.report.csv_table import check_csv_target, write_csv
 from hsfuse.scenes import PixelWindow, parse_band_list
-from hsfuse.training.levels import ArrayLevel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

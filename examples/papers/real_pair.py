@@ -23,18 +23,18 @@ from tables import csv_rows, table, trained_name
 from training import add_training_options, remaining, train, upper_right
 
 from hsfuse.commands.compare import compare
-from hsfuse.commands.csv_file import write_csv
 from hsfuse.commands.evaluate import evaluate
 from hsfuse.commands.fuse import fuse
-from hsfuse.commands.pairing import image_pair, open_pair
 from hsfuse.fusion.methods import choose_method
+from hsfuse.pairs.pair import image_pair, open_pair
+from hsfuse.pairs.wald_level import PairLevel
+from hsfuse.report.csv_table import write_csv
 from hsfuse.scenes import Pair, PixelWindow
-from hsfuse.training.levels import PairLevel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from hsfuse.commands.pairing import ImagedPair
+    from hsfuse.pairs.pair import ImagedPair
 
 REDUCED = ("psnr", "sam", "ergas", "uiqi", "ssim", "cc", "rmse")
 FULL = ("d_lambda", "d_s", "qnr", "hqnr", "consistency_hsi", "consistency_msi")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from claims import Claims
 
-    from hsfuse.commands.csv_file import Row
+    from hsfuse.report.csv_table import Row
 
     Scores = Mapping[str, Mapping[str, float]]
 

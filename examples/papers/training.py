@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hsfuse.commands.fuse import choose_compute, fit_on, plan_tiles
-from hsfuse.commands.reduced import FusedArray, ReducedPair
 from hsfuse.errors import RequestError
 from hsfuse.fusion.engine import as_patch, fuse_tiles
 from hsfuse.metrics import full_reference
@@ -17,8 +16,9 @@ from hsfuse.models.bands import BandNetwork
 from hsfuse.models.mgdunlss import MGDuNLSSConfig, MGDuNLSSNet
 from hsfuse.models.ssrfn import SSRFNConfig, SSRFNNet
 from hsfuse.models.weights import WeightsCard, save_weights
+from hsfuse.pairs.reduced import FusedArray, ReducedPair
+from hsfuse.pairs.wald_level import split
 from hsfuse.scenes import PixelWindow
-from hsfuse.training.levels import split
 from hsfuse.training.loop import Schedule, Trainer
 from hsfuse.training.tasks import BandsTask
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from hsfuse.fusion.methods import ChosenMethod
     from hsfuse.imaging import WaldPair
+    from hsfuse.pairs.wald_level import Level
     from hsfuse.training.checkpoint import Record
-    from hsfuse.training.levels import Level
 
 METHODS = "bicubic,gsa,mtf-glp,mtf-glp-subspace,cnmf,hysure,mgdunlss"
 """What stands beside the network that is trained; `mgdunlss` is the one with bundled weights."""

@@ -22,10 +22,10 @@ import scipy.io
 import torch
 
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade
-from hsfuse.models.adapter import SceneAdapter, TensorPatch
 from hsfuse.models.mgdunlss import SubspaceMGDuNLSSConfig, SubspaceMGDuNLSSNet
 from hsfuse.models.ssrfn import SubspaceSSRFNConfig, SubspaceSSRFNNet
 from hsfuse.models.weights import WeightsCard, save_weights
+from hsfuse.subspace.adapter import SceneAdapter, TensorPatch
 from hsfuse.training.episodes import (
     SENSOR_BANDS,
     Episode,

@@ -22,7 +22,7 @@ import torch
 from hsfuse.fusion.methods import choose_method
 from hsfuse.imaging import ImagingModel, PointSpread, degrade, load_srf
 from hsfuse.metrics import full_reference
-from hsfuse.models.adapter import TensorPatch
+from hsfuse.subspace.adapter import TensorPatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -3,7 +3,7 @@
 from hsfuse.classical.cnmf import CNMF
 from hsfuse.classical.gsa import GSA
 from hsfuse.classical.hysure import HySure
+from hsfuse.classical.linear import SubspaceLinear
 from hsfuse.classical.mtf_glp import MTFGLP
-from hsfuse.classical.subspace import SubspaceLinear
 
 __all__ = ["CNMF", "GSA", "MTFGLP", "HySure", "SubspaceLinear"]

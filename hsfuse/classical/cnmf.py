@@ -22,7 +22,7 @@ from hsfuse.classical.injection import BILINEAR_REACH
 from hsfuse.classical.vca import vertex_spectra
 from hsfuse.errors import SceneError
 from hsfuse.imaging import upsample
-from hsfuse.models.adapter import TensorPatch, low_resolution, usable_pixels
+from hsfuse.subspace.adapter import TensorPatch, low_resolution, usable_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.imaging import BlurDecimate, ImagingModel
-    from hsfuse.models.adapter import Patch
+    from hsfuse.subspace.adapter import Patch
 
 ENDMEMBERS = 30
 """The authors' least number of endmembers."""

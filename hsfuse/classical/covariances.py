@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from hsfuse.errors import SceneError
-from hsfuse.models.adapter import low_resolution
+from hsfuse.subspace.adapter import low_resolution
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.imaging import ImagingModel
-    from hsfuse.models.adapter import Patch
+    from hsfuse.subspace.adapter import Patch
 
 CONSTANT = 1e-12
 """Variance over squared mean up to which a band is constant but for float32's rounding."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.imaging import ImagingModel
-    from hsfuse.models.adapter import Patch
+    from hsfuse.subspace.adapter import Patch
 
 _RIDGE = 1e-6  # of the mean variance: neighbouring HSI bands are nearly collinear
 

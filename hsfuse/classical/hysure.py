@@ -8,7 +8,7 @@ via subspace-based regularization: X = E A with A the minimiser of
 solved by SALSA, a form of ADMM, with all convolutions by FFT (the appendix).
 
 What is settled here: R, B and the phase of the decimation M are those of the imaging model; E and the data
-terms are in units of the noise (see `hsfuse.models.adapter`), so that the λ_m of 1 is the likelihood's and
+terms are in units of the noise (see `hsfuse.subspace.adapter`), so that the λ_m of 1 is the likelihood's and
 λ_φ needs no tuning by scene: the authors' program has 5e-4 for images scaled to 1, which is 0.1 for noise of
 0.005. Ten dimensions, as there. The iteration starts from the linear estimate instead of zero, so it takes 50
 steps, not 200. What the subspace leaves out is added back.
@@ -24,7 +24,7 @@ import torch.nn.functional as F
 
 from hsfuse.classical.circulant import Circulant, differences, differences_adjoint
 from hsfuse.classical.covariances import Covariances
-from hsfuse.models.adapter import SceneAdapter
+from hsfuse.subspace.adapter import SceneAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.imaging import ImagingModel, PointSpread
-    from hsfuse.models.adapter import Patch
+    from hsfuse.subspace.adapter import Patch
 
 _FRAME = 4  # HSI pixels about a tile, where the FFT may wrap
 _LEAST_NOISE = 0.05  # variance in units of the bands' scales: a noise-free pair stays well posed

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.imaging import BlurDecimate, ImagingModel
-    from hsfuse.models.adapter import Patch
+    from hsfuse.subspace.adapter import Patch
 
 
 @dataclass(frozen=True)

@@ -6,23 +6,23 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hsfuse.commands.csv_file import check_csv_target, write_csv
 from hsfuse.commands.fuse import choose_compute
-from hsfuse.commands.pairing import ImagedPair, image_pair, open_pair
-from hsfuse.commands.reference import Reference
-from hsfuse.commands.trials import FullTrial, Job, Outcome, ReducedTrial, Trial
 from hsfuse.errors import HsfuseError, RequestError
+from hsfuse.evaluation.methods import FullTrial, Job, Outcome, ReducedTrial, Trial
+from hsfuse.evaluation.reference import Reference
 from hsfuse.fusion.methods import METHODS, ChosenMethod, choose_method
 from hsfuse.models.weights import bundled_weights, find_weights
+from hsfuse.pairs.pair import ImagedPair, image_pair, open_pair
+from hsfuse.report.csv_table import check_csv_target, write_csv
 from hsfuse.scenes import Scene
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-    from hsfuse.commands.csv_file import Row
     from hsfuse.fusion.engine import Progress
     from hsfuse.metrics import FullReferenceScores
+    from hsfuse.report.csv_table import Row
     from hsfuse.scenes import PixelWindow
 
 CLASSICAL = ("bicubic", "gsa", "mtf-glp", "mtf-glp-subspace", "cnmf", "hysure")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hsfuse.commands.pairing import ImagedPair, image_pair, open_pair
 from hsfuse.errors import OutputError
 from hsfuse.imaging import load_table, sensor_names
+from hsfuse.pairs.pair import ImagedPair, image_pair, open_pair
 
 if TYPE_CHECKING:
     import os

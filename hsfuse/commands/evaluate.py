@@ -6,11 +6,11 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
-from hsfuse.commands.csv_file import check_csv_target, write_csv
-from hsfuse.commands.fused_views import FusedViews
-from hsfuse.commands.reference import Reference
 from hsfuse.errors import RequestError
+from hsfuse.evaluation.consistency import FusedViews
+from hsfuse.evaluation.reference import Reference
 from hsfuse.metrics import FullReferenceScores, NoReference, NoReferenceScores
+from hsfuse.report.csv_table import check_csv_target, write_csv
 from hsfuse.scenes import Scene
 
 if TYPE_CHECKING:

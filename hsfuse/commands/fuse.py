@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from hsfuse import __version__
-from hsfuse.commands.adapting import Adaptation, adapt
-from hsfuse.commands.pairing import ImagedPair, image_pair, open_pair
 from hsfuse.errors import RequestError
-from hsfuse.fusion.devices import to_device
+from hsfuse.fusion.compute import to_device
 from hsfuse.fusion.engine import Compute, Progress, as_patch, fuse_tiles
 from hsfuse.fusion.memory import available_bytes, fitting_tile, peak_megabytes
 from hsfuse.fusion.methods import DEFAULT_METHOD, ChosenMethod, choose_method, working_bytes
 from hsfuse.fusion.tiles import TilePlan
+from hsfuse.pairs.pair import ImagedPair, image_pair, open_pair
 from hsfuse.scenes import CogWriter, PixelWindow
+from hsfuse.training.adaptation import Adaptation, adapt
 
 if TYPE_CHECKING:
     import os
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from hsfuse.fusion.methods import FittedMethod
     from hsfuse.imaging import ImagingModel
-    from hsfuse.models.adapter import Patch
+    from hsfuse.subspace.adapter import Patch
 
 BLEND_PIXELS = 4
 """HSI pixels over which neighbouring tiles are blended, beside the margins that a method needs."""

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING
 import torch
 
 from hsfuse.commands.fuse import HALF, choose_compute
-from hsfuse.commands.pairing import image_pair, open_pair
-from hsfuse.commands.training_files import TrainingFiles
-from hsfuse.commands.training_network import NetworkRequest, StartingPoint
 from hsfuse.errors import HsfuseError, RequestError
 from hsfuse.fusion.memory import available_bytes
 from hsfuse.fusion.methods import DEFAULT_METHOD, choose_method
 from hsfuse.models.weights import WeightsCard, save_weights
+from hsfuse.pairs.pair import image_pair, open_pair
+from hsfuse.pairs.wald_level import PairLevel
 from hsfuse.training.distributed import joined, local_device
+from hsfuse.training.files import TrainingFiles
 from hsfuse.training.held_back import Figures
-from hsfuse.training.levels import PairLevel
 from hsfuse.training.loop import Schedule, Trainer
+from hsfuse.training.start import NetworkRequest, StartingPoint
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from hsfuse.commands.pairing import ImagedPair
+    from hsfuse.pairs.pair import ImagedPair
     from hsfuse.scenes import PixelWindow
     from hsfuse.training.checkpoint import Record
     from hsfuse.training.distributed import Processes

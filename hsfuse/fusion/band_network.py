@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from hsfuse.imaging import ImagingModel
-    from hsfuse.models.adapter import Patch
     from hsfuse.models.weights import WeightsFile
+    from hsfuse.subspace.adapter import Patch
 
 _MOST_APART_NM = 5.0  # what sensors of one kind differ by, and one sensor over its lifetime
 

@@ -18,9 +18,9 @@ import torch
 
 from hsfuse.errors import WorkError
 from hsfuse.fusion.blend import RowBlender
-from hsfuse.fusion.holes import fill_holes, fine_valid
 from hsfuse.fusion.memory import kept_memory
-from hsfuse.models.adapter import TensorPatch
+from hsfuse.imaging.holes import fill_holes, fine_valid
+from hsfuse.subspace.adapter import TensorPatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from hsfuse.errors import SceneError
-from hsfuse.fusion.devices import to_device
+from hsfuse.fusion.compute import to_device
 from hsfuse.imaging import degrade_pair
-from hsfuse.models.adapter import SceneAdapter, TensorPatch
-from hsfuse.models.noise import LEAST_SPECTRA, noise_averaged_out
+from hsfuse.subspace.adapter import SceneAdapter, TensorPatch
+from hsfuse.subspace.noise import LEAST_SPECTRA, noise_averaged_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from hsfuse.imaging import ImagingModel, WaldPair
-    from hsfuse.models.adapter import Patch, SubspaceInputs
+    from hsfuse.subspace.adapter import Patch, SubspaceInputs
 
 logger = logging.getLogger(__name__)
 

@@ -4,12 +4,12 @@ Explicit, differentiable operators on torch tensors, one implementation for simu
 evaluating. This package knows arrays, never rasters.
 """
 
-from hsfuse.imaging.estimate import Estimate, estimate_imaging
+from hsfuse.imaging.blind.estimate import Estimate, estimate_imaging
+from hsfuse.imaging.blind.samples import PatchLike
+from hsfuse.imaging.blind.shift import Misregistration, measure_shift
 from hsfuse.imaging.model import ImagingModel
 from hsfuse.imaging.noise import spatial_noise
 from hsfuse.imaging.psf import BlurDecimate, PointSpread, upsample
-from hsfuse.imaging.samples import PatchLike
-from hsfuse.imaging.shift import Misregistration, measure_shift
 from hsfuse.imaging.sources import LoadedSrf, load_psf, load_srf
 from hsfuse.imaging.srf import BandCoverage, SpectralResponse
 from hsfuse.imaging.tables import SensorTable, load_table, parse_sensor, sensor_names

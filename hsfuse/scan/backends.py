@@ -98,7 +98,7 @@ def _implementation(name: str) -> Callable[[ScanArguments, Tensor | None], tuple
 
         return scan_triton
     if name == "numba":
-        from hsfuse.scan.cpu import scan_cpu
+        from hsfuse.scan.cpu.scan import scan_cpu
 
         return scan_cpu
     from hsfuse.scan.reference import scan_reference

@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from hsfuse.imaging import BlurDecimate, ImagingModel, PointSpread, SpectralResponse, degrade
-from hsfuse.models.adapter import SceneAdapter, SceneCondition, SubspaceInputs, TensorPatch
+from hsfuse.subspace.adapter import SceneAdapter, SceneCondition, SubspaceInputs, TensorPatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,7 @@ import torch
 
 from hsfuse.errors import RequestError, WorkError
 from hsfuse.metrics import FullReference
-from hsfuse.training.levels import PART_EDGE, cut, some_of
+from hsfuse.pairs.wald_level import PART_EDGE, cut, some_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from hsfuse.fusion.methods import FittedMethod, Method
     from hsfuse.imaging import ImagingModel
     from hsfuse.metrics import FullReferenceScores
-    from hsfuse.models.adapter import TensorPatch
+    from hsfuse.pairs.wald_level import Level, Part
     from hsfuse.scenes import PixelWindow
-    from hsfuse.training.levels import Level, Part
+    from hsfuse.subspace.adapter import TensorPatch
 
 _MOST_PIXELS = 4 * PART_EDGE**2
 _MOST_PATCHES = 8

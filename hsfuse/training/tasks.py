@@ -13,13 +13,13 @@ import torch
 
 from hsfuse.errors import RequestError, WorkError
 from hsfuse.fusion.band_network import FittedBandNetwork
-from hsfuse.fusion.devices import to_device
+from hsfuse.fusion.compute import to_device
 from hsfuse.fusion.network import FittedNetwork
-from hsfuse.models.adapter import SceneAdapter
 from hsfuse.models.bands import band_units
+from hsfuse.pairs.wald_level import cut, some_of, split
+from hsfuse.subspace.adapter import SceneAdapter
 from hsfuse.training.episodes import Episode, ErrorUnits, Placement, cut_batch, make_episode
 from hsfuse.training.held_back import Figures, HeldBack
-from hsfuse.training.levels import cut, some_of, split
 from hsfuse.training.loop import Validation
 from hsfuse.training.objective import band_loss, relative_loss
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from hsfuse.fusion.methods import FittedMethod
     from hsfuse.models.bands import BandNetwork
+    from hsfuse.pairs.wald_level import Level, Part
     from hsfuse.scenes import PixelWindow
-    from hsfuse.training.levels import Level, Part
 
 _Loaded = TypeVar("_Loaded")
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse
-from hsfuse.models.adapter import TensorPatch
+from hsfuse.subspace.adapter import TensorPatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from hsfuse.classical.circulant import Circulant, differences, differences_adjoi
 from hsfuse.classical.covariances import Covariances
 from hsfuse.classical.vca import vertex_spectra
 from hsfuse.imaging import BlurDecimate, PointSpread
-from hsfuse.models.adapter import TensorPatch
+from hsfuse.subspace.adapter import TensorPatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

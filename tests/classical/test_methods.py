@@ -13,7 +13,7 @@ from torch import Tensor
 from hsfuse.classical import CNMF, GSA, MTFGLP, HySure, SubspaceLinear
 from hsfuse.errors import SceneError
 from hsfuse.imaging import upsample
-from hsfuse.models.adapter import TensorPatch
+from hsfuse.subspace.adapter import TensorPatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,8 +15,8 @@ import torch
 from hsfuse.commands.compare import HIGHER_IS_BETTER, Comparison, choose_entrants, compare
 from hsfuse.commands.evaluate import evaluate
 from hsfuse.commands.fuse import fuse
-from hsfuse.commands.measuring import Cost
 from hsfuse.errors import OutputError, PairError, RequestError, WeightsError, WorkError
+from hsfuse.evaluation.cost import Cost
 from hsfuse.fusion.methods import METHODS, MethodEntry
 from hsfuse.imaging import upsample
 from hsfuse.scenes import PixelWindow
@@ -120,7 +120,7 @@ def test_without_a_reference_the_hsi_is_the_truth_and_it_says_so(pair: KnownPair
 
 def test_the_middle_of_a_large_scene_is_used_and_it_says_so(pair: KnownPair, monkeypatch: pytest.MonkeyPatch) -> None:
     per_pixel = len(TRUTH) + 4 * RATIO**2
-    monkeypatch.setattr("hsfuse.commands.reduced._MOST_NUMBERS", ROWS * COLUMNS * per_pixel // 2)
+    monkeypatch.setattr("hsfuse.pairs.reduced._MOST_NUMBERS", ROWS * COLUMNS * per_pixel // 2)
     found = run(pair, methods=("bicubic",))
     assert found.note.endswith("only the middle 33×27 of 48×40 HSI pixels was used")
     assert found.entries[0].scores is not None

@@ -136,7 +136,7 @@ def test_strips_of_a_tall_image_are_one_image(write_raster: WriteRaster, monkeyp
     """Strips are forced to 64 rows; the windows of UIQI and SSIM reach across them."""
     reference, fused = write_raster("r.tif", IMAGE), write_raster("f.tif", IMAGE[:, ::-1].copy())
     whole = evaluate(fused, reference, ratio=3).scores.summary()
-    monkeypatch.setattr("hsfuse.commands.reference._STRIP_NUMBERS", 1)
+    monkeypatch.setattr("hsfuse.evaluation.reference._STRIP_NUMBERS", 1)
     assert evaluate(fused, reference, ratio=3).scores.summary() == pytest.approx(whole)
 
 
@@ -294,7 +294,7 @@ def test_consistency_is_the_error_through_the_imaging_model(write_raster: WriteR
 def test_tiles_are_one_image(pair: KnownPair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Single blocks instead of the whole scene, under a blur that reaches far over their rims."""
     whole = without(pair, pair.reference, psf="gaussian:1.8").scores.summary()
-    monkeypatch.setattr("hsfuse.commands.fused_views._TILE_NUMBERS", 1)
+    monkeypatch.setattr("hsfuse.evaluation.consistency._TILE_NUMBERS", 1)
     assert without(pair, pair.reference, psf="gaussian:1.8").scores.summary() == pytest.approx(whole, rel=1e-5)
 
 

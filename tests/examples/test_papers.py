@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorly.datasets import load_indian_pines
 
-from hsfuse.commands.pairing import ImagedPair, open_pair
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade, load_srf
+from hsfuse.pairs.pair import ImagedPair, open_pair
 from hsfuse.scenes import PixelWindow
 
 if TYPE_CHECKING:

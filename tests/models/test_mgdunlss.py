@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from hsfuse.imaging import BlurDecimate, PointSpread
-from hsfuse.models.adapter import SceneCondition, SubspaceInputs
 from hsfuse.models.attention import CrissCrossAttention
 from hsfuse.models.mgdunlss import (
     BSRU,
@@ -15,6 +14,7 @@ from hsfuse.models.mgdunlss import (
     SubspaceMGDuNLSSConfig,
     SubspaceMGDuNLSSNet,
 )
+from hsfuse.subspace.adapter import SceneCondition, SubspaceInputs
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from hsfuse.errors import RequestError
 from hsfuse.fusion.methods import METHODS, choose_method
 from hsfuse.imaging import BlurDecimate, ImagingModel, PointSpread, SpectralResponse, upsample
-from hsfuse.models.adapter import SceneCondition, SubspaceInputs, TensorPatch
 from hsfuse.models.mamba import Mamba
 from hsfuse.models.mgdunlss import SubspaceMGDuNLSSConfig, SubspaceMGDuNLSSNet
 from hsfuse.models.ssrfn import SSRFNConfig, SSRFNNet, SubspaceSSRFNConfig, SubspaceSSRFNNet
@@ -28,6 +27,7 @@ from hsfuse.models.ssrfn_blocks import (
     attend_unlike,
 )
 from hsfuse.models.weights import WeightsCard, save_weights
+from hsfuse.subspace.adapter import SceneCondition, SubspaceInputs, TensorPatch
 
 BLOCKS = Blocks("both", "row", 8)
 

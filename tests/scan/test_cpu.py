@@ -210,7 +210,7 @@ def test_compiled_code_is_kept_between_runs(operands: Make) -> None:
     code = (
         "import torch\n"
         "from hsfuse.scan import selective_scan\n"
-        "from hsfuse.scan.cpu_forward import scan_forward\n"
+        "from hsfuse.scan.cpu.forward import scan_forward\n"
         "selective_scan(*(torch.ones(shape) for shape in [(1, 1, 3), (1, 1, 3), (1, 1), (1, 1, 3), (1, 1, 3)]))\n"
         "print(sum(scan_forward.stats.cache_hits.values()), len(scan_forward.stats.cache_misses))\n"
     )
@@ -223,7 +223,7 @@ def test_where_nothing_can_be_kept_the_scan_is_compiled_for_the_process() -> Non
         "from numba.core.caching import CacheImpl\n"
         "for locator in CacheImpl._locator_classes:\n"
         "    locator.from_function = classmethod(lambda *_: None)\n"
-        "from hsfuse.scan.elementary import kernel\n"
+        "from hsfuse.scan.cpu.elementary import kernel\n"
         "print(kernel(lambda: 1)())\n"
     )
     assert _python(code).strip() == "1"

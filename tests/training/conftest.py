@@ -11,9 +11,9 @@ from tensorly.datasets import load_indian_pines
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade, degrade_pair
 from hsfuse.models.bands import BandNetwork
 from hsfuse.models.mgdunlss import MGDuNLSSConfig, MGDuNLSSNet, SubspaceMGDuNLSSConfig, SubspaceMGDuNLSSNet
+from hsfuse.pairs.wald_level import ArrayLevel, PairLevel
 from hsfuse.scenes import PairBlock, PixelWindow
 from hsfuse.training.episodes import Reference
-from hsfuse.training.levels import ArrayLevel, PairLevel
 
 
 @dataclass

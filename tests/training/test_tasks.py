@@ -6,7 +6,7 @@ import torch
 
 from hsfuse.errors import RequestError
 from hsfuse.imaging import degrade
-from hsfuse.training.levels import ArrayLevel
+from hsfuse.pairs.wald_level import ArrayLevel
 from hsfuse.training.loop import Schedule, Trainer
 from hsfuse.training.tasks import BandsTask, SubspaceTask
 

@@ -15,8 +15,8 @@ from tensorly.datasets import load_indian_pines
 
 from hsfuse.fusion.methods import choose_method
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade
-from hsfuse.models.adapter import TensorPatch
 from hsfuse.models.weights import bundled_weights
+from hsfuse.subspace.adapter import TensorPatch
 
 FOLDER = Path(__file__).parent
 

@@ -1,0 +1,199 @@
+"""The rounds of the estimation: R with B held, B with R held, and the pixels that agree with both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hsfuse.errors import ImagingError
+from hsfuse.imaging.blind.samples import gather, noise_variance
+from hsfuse.imaging.blind.spatial_fit import (
+    GaussianKernel,
+    KernelMoments,
+    fit_centre,
+    fit_free,
+    fit_gaussian,
+    windowed,
+)
+from hsfuse.imaging.blind.spectral_fit import SpectralMoments, fit_rows
+from hsfuse.imaging.blind.trimming import concordant, in_agreeing_cells, principal, within, without_rims
+from hsfuse.imaging.psf import PointSpread
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from hsfuse.imaging.blind.band_shapes import BandShapes
+    from hsfuse.imaging.blind.samples import Block, PairSample
+    from hsfuse.imaging.blind.shift import RoughShift
+    from hsfuse.imaging.srf import SpectralResponse
+
+FEWEST_PIXELS = 30
+"""HSI pixels, valid and alike in both images, below which nothing is estimated."""
+_COMPONENTS = 8
+_LEAST_STRICT = 0.15  # of the pixels: with fewer the images are alike only loosely, and the strict rules do not hold
+_FREE_GAIN = 0.04  # a free kernel must cut the held-out residual variance by this share
+_FREE_STRENGTHS = (1e-3, 1e-2, 1e-1)
+
+
+@dataclass(frozen=True)
+class State:
+    """What the rounds pass on."""
+
+    sample: PairSample
+    kept: NDArray[np.bool_]
+    rows: NDArray[np.float64]
+    coefficients: NDArray[np.float64]
+    gaussian: GaussianKernel
+    sensor: str
+    row_error: NDArray[np.float64]
+    unlike: NDArray[np.float64]
+    noise: NDArray[np.float64]
+
+
+def started(blocks: Sequence[Block], ratio: int, rough: RoughShift) -> State:
+    """The registered sample, and its pixels that agree under a usual blur."""
+    sample = gather(blocks, ratio, (rough.x, rough.y))
+    if len(sample.spectra) < FEWEST_PIXELS:
+        raise ImagingError(
+            f"the pair has {len(sample.spectra)} HSI pixels with a valid MSI around them, fewer than the "
+            f"{FEWEST_PIXELS} that an estimate needs: give --srf and --psf",
+        )
+    usual = GaussianKernel.usual()
+    coefficients = usual.coefficients(sample.basis)
+    kept = _alike(sample, coefficients)
+    bands = sample.surroundings.shape[1]
+    empty = np.zeros((bands, sample.spectra.shape[1]))
+    return State(
+        sample, _enough(kept), empty, coefficients, usual, "", np.zeros(bands), np.zeros(bands), noise_variance(blocks)
+    )
+
+
+def _alike(sample: PairSample, coefficients: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Pixels that agree under a kernel, before R is known: all but the worst, where nothing agrees well."""
+    design = principal(sample.spectra, min(_COMPONENTS, len(sample.spectra) // 8))
+    degraded = sample.degraded(coefficients)
+    kept = without_rims(concordant(design, degraded, sample.cell), sample.place)
+    if kept.sum() >= max(_LEAST_STRICT * len(kept), FEWEST_PIXELS):
+        return kept
+    everything = np.ones(len(degraded), dtype=bool)
+    left = degraded - design @ np.linalg.lstsq(design, degraded, rcond=None)[0]
+    return _enough(within(left, everything))
+
+
+def _enough(kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    if kept.sum() < FEWEST_PIXELS:
+        raise ImagingError(
+            f"only {int(kept.sum())} of {kept.size} HSI pixels show the same in both images, fewer than the "
+            f"{FEWEST_PIXELS} that an estimate needs: clouds, change or another place",
+        )
+    return kept
+
+
+def refined_rows(state: State, shapes: Sequence[BandShapes], srf: SpectralResponse | None) -> State:
+    """R with B held."""
+    if srf is not None:
+        return replace(state, rows=srf.matrix)
+    kept = state.kept
+    degraded = state.sample.degraded(state.coefficients)
+    fit = fit_rows(SpectralMoments.of(state.sample.spectra[kept], degraded[kept]), shapes)
+    return replace(state, rows=fit.rows, sensor=fit.sensor, row_error=fit.uncertainty, unlike=fit.unlike)
+
+
+def refined_kernel(state: State, blocks: Sequence[Block], psf: PointSpread | None, leniency: float) -> State:
+    """B with R held, the windows moved after it, and the pixels that agree with both."""
+    sample = state.sample
+    target = sample.spectra @ state.rows.T
+    moments = KernelMoments.of(sample.surroundings[state.kept], target[state.kept], sample.basis, state.noise)
+    if psf is None:
+        gaussian = fit_gaussian(moments, sample.basis, state.gaussian)
+        coefficients = gaussian.coefficients(sample.basis)
+    else:
+        centre = fit_centre(moments, sample.basis, psf, state.gaussian.centre)
+        gaussian = replace(state.gaussian, centre=centre)
+        coefficients = sample.basis.coefficients(windowed(psf.shifted(centre), sample.basis.taps))
+    step = np.round(np.array(gaussian.centre) * sample.basis.ratio).astype(int)
+    if np.abs(gaussian.centre).max() > 0.6 and step.any():
+        return _moved(state, blocks, gaussian, (int(step[0]), int(step[1])))
+    degraded = sample.degraded(coefficients)
+    allowed = leniency * target[state.kept].std(axis=0)
+    kept = within(misfit(target, degraded, state.kept), state.kept, allowed=allowed)
+    strict = in_agreeing_cells(target, degraded, without_rims(kept, sample.place), sample.cell)
+    kept = _enough(strict if strict.sum() >= _LEAST_STRICT * len(strict) else kept)
+    return replace(state, gaussian=gaussian, coefficients=coefficients, kept=kept)
+
+
+def _moved(state: State, blocks: Sequence[Block], gaussian: GaussianKernel, step: tuple[int, int]) -> State:
+    """The same with windows that look elsewhere: the pixels are gathered and judged anew."""
+    ratio = state.sample.basis.ratio
+    moved = (state.sample.moved[0] + step[0], state.sample.moved[1] + step[1])
+    sample = gather(blocks, ratio, moved)
+    centre = (gaussian.centre[0] - step[0] / ratio, gaussian.centre[1] - step[1] / ratio)
+    gaussian = replace(gaussian, centre=centre)
+    coefficients = gaussian.coefficients(sample.basis)
+    kept = _alike(sample, coefficients)
+    return replace(state, sample=sample, gaussian=gaussian, coefficients=coefficients, kept=kept)
+
+
+def misfit(
+    target: NDArray[np.float64],
+    degraded: NDArray[np.float64],
+    kept: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """R Y less the best gain and offset of P B, (N, c), fitted on the kept pixels."""
+    gain, offset = line(degraded[kept], target[kept])
+    return target - degraded * gain - offset
+
+
+def line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gain and offset of y on x, column by column."""
+    middle_x, middle_y = x.mean(axis=0), y.mean(axis=0)
+    spread = np.maximum(np.square(x - middle_x).mean(axis=0), 1e-300)
+    gain = ((x - middle_x) * (y - middle_y)).mean(axis=0) / spread
+    return gain, middle_y - gain * middle_x
+
+
+def point_spread(
+    state: State,
+    ratio: int,
+    psf: PointSpread | None,
+) -> tuple[PointSpread, tuple[float, float]]:
+    """The centred point spread and the shift: the Gaussian, unless a free form does better on held-out pixels."""
+    moved = np.array(state.sample.moved) / ratio
+    shift = moved + state.gaussian.centre
+    if psf is not None:
+        return psf, (float(shift[0]), float(shift[1]))
+    free = _free_kernel(state)
+    if free is None:
+        return state.gaussian.point_spread(ratio), (float(shift[0]), float(shift[1]))
+    kernel = PointSpread(free, ratio)
+    axis = (np.arange(len(free)) - (len(free) - 1) / 2) / ratio
+    centroid = (float(free.sum(axis=0) @ axis), float(free.sum(axis=1) @ axis))
+    shift = moved + centroid
+    return kernel.shifted((-centroid[0], -centroid[1])), (float(shift[0]), float(shift[1]))
+
+
+def _free_kernel(state: State) -> NDArray[np.float64] | None:
+    """A kernel of any shape, shape (taps, taps), if pixels that it was not fitted on are better for it."""
+    sample, basis = state.sample.where(state.kept), state.sample.basis
+    target = sample.spectra @ state.rows.T
+    if len(target) < 2 * len(state.coefficients):
+        return None
+    half = np.arange(len(target)) // 16 % 2 == 0
+    fitted, held = (
+        KernelMoments.of(sample.surroundings[part], target[part], basis, state.noise) for part in (half, ~half)
+    )
+    gaussian = fit_gaussian(fitted, basis, state.gaussian).coefficients(basis)
+    trials = [fit_free(fitted, basis, gaussian, strength) for strength in _FREE_STRENGTHS]
+    costs = [held.cost(trial) for trial in [gaussian, *trials]]
+    best = int(np.argmin(costs[1:]))
+    share = np.exp((costs[best + 1] - costs[0]) / held.weight)
+    if share > 1 - _FREE_GAIN:
+        return None
+    whole = KernelMoments.of(sample.surroundings, target, basis, state.noise)
+    kernel = basis.kernel(fit_free(whole, basis, state.coefficients, _FREE_STRENGTHS[best]))
+    kernel = np.clip(kernel, 0, None)
+    return np.asarray(kernel / kernel.sum(), dtype=np.float64)

@@ -1,0 +1,1 @@
+"""The selective scan on the CPU, compiled by numba."""

@@ -1,0 +1,90 @@
+"""The files of a training: weights, log and picture, and the checkpoint of one that is not over."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from hsfuse.errors import OutputError, RequestError
+from hsfuse.report.csv_table import write_csv
+from hsfuse.report.plots import plot_training
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from hsfuse.training.checkpoint import Record
+    from hsfuse.training.held_back import Figures
+
+_SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class TrainingFiles:
+    """What lies beside a weights file."""
+
+    output: Path
+    """The weights."""
+
+    @property
+    def log(self) -> Path:
+        """CSV of every validation."""
+        return self.output.with_suffix(".csv")
+
+    @property
+    def picture(self) -> Path:
+        """Of the curves."""
+        return self.output.with_suffix(".png")
+
+    @property
+    def checkpoint(self) -> Path:
+        """The whole state, while training goes on."""
+        return self.output.with_name(f"{self.output.stem}.checkpoint{_SUFFIX}")
+
+    def check(self, *, resume: bool, overwrite: bool) -> None:
+        """Find out before any work is done whether all of them can be written.
+
+        Raises:
+            OutputError: One is there already, the folder is not, or the name is none of a weights file.
+        """
+        if self.output.suffix != _SUFFIX:
+            raise OutputError(f"{self.output} does not end in {_SUFFIX}: name the weights file so")
+        if not self.output.parent.is_dir():
+            raise OutputError(f"the folder {self.output.parent} does not exist: make it first")
+        if self.checkpoint.exists() and not resume and not overwrite:
+            raise OutputError(
+                f"{self.checkpoint} is left of an interrupted training: pass --resume to go on with it, or "
+                "--overwrite to start anew"
+            )
+        if not overwrite and not (resume and self.checkpoint.exists()):
+            for target in (self.output, self.log, self.picture):
+                if target.exists():
+                    raise OutputError(f"{target} exists: pass --overwrite to replace it")
+
+    def write(self, save: Callable[[Path], object], history: Sequence[Record]) -> None:
+        """Write the weights by `save`, and the log.
+
+        Raises:
+            OutputError: One of them cannot be written.
+        """
+        try:
+            save(self.output)
+        except OSError as error:
+            raise OutputError(f"{self.output} cannot be written ({error}): choose another place") from error
+        write_csv(self.log, [_row(record) for record in history])
+
+    def draw(self, history: Sequence[Record], validation: Mapping[str, Figures]) -> Path | None:
+        """Draw the curves beside the weights; None without matplotlib."""
+        psnr = {name: figures.psnr for name, figures in validation.items()}
+        try:
+            plot_training(self.picture, history, psnr)
+        except RequestError:
+            return None
+        return self.picture
+
+
+def _row(record: Record) -> dict[str, float | None]:
+    values = asdict(record)
+    figures = values.pop("figures")
+    best = values.pop("best")
+    return {**values, **figures, "best": int(best)}

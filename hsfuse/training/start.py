@@ -1,0 +1,184 @@
+"""What a training starts from: a new network or weights that are there, and the task that suits it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hsfuse.errors import RequestError
+from hsfuse.fusion.methods import METHODS
+from hsfuse.models import ARCHITECTURES
+from hsfuse.models.bands import BandNetwork
+from hsfuse.models.mgdunlss import MGDuNLSSConfig, SubspaceMGDuNLSSConfig
+from hsfuse.models.ssrfn import SSRFNConfig, SubspaceSSRFNConfig
+from hsfuse.models.weights import WeightsFile, bundled_weights, find_weights
+from hsfuse.training.tasks import BandsTask, SubspaceTask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from torch import nn
+
+    from hsfuse.pairs.wald_level import Level
+
+DEFAULT_PRESET = "base"
+"""Of a new `ssrfn`."""
+
+_NEW_RATE, _FINE_TUNING_RATE = 1e-3, 5e-4
+
+
+@dataclass(frozen=True, eq=False)
+class StartingPoint:
+    """A network, and what it is to be trained on."""
+
+    name: str
+    """A bundled name, a file, or `new weights`."""
+
+    network: nn.Module
+    """On the CPU."""
+
+    architecture: str
+    """Key of `ARCHITECTURES`."""
+
+    config: Any
+    """Of that architecture."""
+
+    preset: str
+    """Named size of the network."""
+
+    ratios: tuple[int, ...]
+    """That the network will have been trained on."""
+
+    task: SubspaceTask | BandsTask
+    """Patches."""
+
+    learning_rate: float
+    """That suits it."""
+
+
+@dataclass(frozen=True)
+class NetworkRequest:
+    """Which network to train, and from where."""
+
+    model: str
+    """`mgdunlss` or `ssrfn`."""
+
+    spectral: str
+    """`subspace` or `full`."""
+
+    init: str | None
+    """`universal`, `none`, a weights file, or None for the bundled weights unless bands or a preset are asked for."""
+
+    preset: str | None
+    """Size of a new `ssrfn`."""
+
+    def check(self) -> None:
+        """Refuse what cannot be had, before anything is read.
+
+        Raises:
+            RequestError: No such network or preset, or no such weights.
+        """
+        entry = METHODS.get(self.model)
+        if entry is None or not entry.network:
+            networks = ", ".join(name for name, known in METHODS.items() if known.network)
+            raise RequestError(f"{self.model!r} is no network that could be trained: choose one of {networks}")
+        if self.spectral not in {"subspace", "full"}:
+            raise RequestError(f"--spectral is {self.spectral!r}: choose subspace or full")
+        weights = self._weights()
+        if self.preset is not None and (weights is not None or self.model != "ssrfn"):
+            raise RequestError("--preset is for a new ssrfn: pass --model ssrfn --init none with it")
+
+    def build(
+        self, levels: Sequence[Level], *, patch: int | None, share: float, memory: int, device: torch.device
+    ) -> StartingPoint:
+        """Make the network and split the scenes; see `ReducedTask`.
+
+        Raises:
+            RequestError: The weights or the scenes do not fit.
+        """
+        weights = self._weights()
+        if self.spectral == "subspace":
+            return self._on_coefficients(weights, levels, patch=patch, share=share, memory=memory, device=device)
+        return self._on_bands(weights, levels, patch=patch, share=share, memory=memory, device=device)
+
+    def _weights(self) -> WeightsFile | None:
+        """What to start from; None for new weights."""
+        asks_for_new = self.spectral == "full" or self.preset is not None
+        if self.init == "none" or (self.init is None and asks_for_new):
+            return None
+        if self.init in {None, "universal"}:
+            bundled = [file for file in bundled_weights() if file.card.model == self.model]
+            if self.init == "universal" and (self.spectral == "full" or not bundled):
+                raise RequestError(
+                    f"there are no universal weights for {self.model} with --spectral {self.spectral}: pass --init none"
+                )
+            return bundled[0] if bundled else None
+        file = find_weights(str(self.init))
+        if (file.card.model, file.card.spectral) != (self.model, self.spectral):
+            raise RequestError(
+                f"{file.path} holds weights of {file.card.model} with --spectral {file.card.spectral}, not of "
+                f"{self.model} with --spectral {self.spectral}: pass those options, or --init none"
+            )
+        return file
+
+    def _on_coefficients(self, weights: WeightsFile | None, levels: Sequence[Level], **settings: Any) -> StartingPoint:
+        architecture, preset = f"{self.model}-subspace", ""
+        if weights is not None:
+            architecture, preset = weights.card.architecture, weights.card.preset
+            config = ARCHITECTURES[architecture][0](**weights.card.config)
+        elif self.model == "ssrfn":
+            preset = self.preset or DEFAULT_PRESET
+            config = SubspaceSSRFNConfig.preset(preset)
+        else:
+            config = SubspaceMGDuNLSSConfig()
+        network = ARCHITECTURES[architecture][1](config) if weights is None else weights.network().train()
+        task = SubspaceTask(levels, config.subspace, **settings)
+        ratios = sorted({task.ratio, *(() if weights is None else weights.card.ratios)})
+        return _starting_point(weights, network, architecture, config, preset, tuple(ratios), task)
+
+    def _on_bands(self, weights: WeightsFile | None, levels: Sequence[Level], **settings: Any) -> StartingPoint:
+        task = BandsTask(levels, squared=self.model == "ssrfn", **settings)
+        preset = ""
+        if weights is not None:
+            preset, config = weights.card.preset, ARCHITECTURES[self.model][0](**weights.card.config)
+            if (config.bands, config.msi_bands) != (
+                task.bands,
+                task.msi_bands,
+            ) or task.ratio not in weights.card.ratios:
+                raise RequestError(
+                    f"{weights.path} is for {config.bands} HSI bands, {config.msi_bands} MSI bands and ratio "
+                    f"{weights.card.ratios[0]}, the pairs have {task.bands}, {task.msi_bands} and {task.ratio}: pass "
+                    "--init none"
+                )
+        elif self.model == "ssrfn":
+            preset = self.preset or DEFAULT_PRESET
+            config = SSRFNConfig.preset(preset, bands=task.bands, msi_bands=task.msi_bands)
+        else:
+            config = MGDuNLSSConfig(bands=task.bands, msi_bands=task.msi_bands, ratio=task.ratio)
+        network = ARCHITECTURES[self.model][1](config) if weights is None else weights.network().train()
+        if weights is None:
+            assert isinstance(network, BandNetwork)
+            task.measure(network.to(settings["device"]))
+        return _starting_point(weights, network, self.model, config, preset, (task.ratio,), task)
+
+
+def _starting_point(
+    weights: WeightsFile | None,
+    network: nn.Module,
+    architecture: str,
+    config: Any,
+    preset: str,
+    ratios: tuple[int, ...],
+    task: SubspaceTask | BandsTask,
+) -> StartingPoint:
+    return StartingPoint(
+        "new weights" if weights is None else weights.name,
+        network,
+        architecture,
+        config,
+        preset,
+        ratios,
+        task,
+        _NEW_RATE if weights is None else _FINE_TUNING_RATE,
+    )
