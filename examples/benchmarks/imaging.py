@@ -30,7 +30,7 @@ from hsfuse.errors import ImagingError
 from hsfuse.fusion.methods import choose_method
 from hsfuse.imaging import ImagingModel, PointSpread, WaldPair, degrade, estimate_imaging, load_srf, sensor_names
 from hsfuse.metrics import full_reference
-from hsfuse.subspace.adapter import TensorPatch
+from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,7 +106,7 @@ def make_pair(data: Path, case: Case) -> tuple[WaldPair, NDArray[np.float64]]:
 
 def fused_psnr(pair: WaldPair, imaging: ImagingModel, msi: NDArray[np.float32], method: str) -> float:
     """PSNR of a method under an imaging model."""
-    patch = TensorPatch(*map(torch.from_numpy, (pair.hsi, pair.hsi_valid, msi, pair.msi_valid)))
+    patch = PairPatch(*map(torch.from_numpy, (pair.hsi, pair.hsi_valid, msi, pair.msi_valid)))
     fused = choose_method(method).method.fit([patch], imaging)(patch.hsi, patch.msi).numpy()
     # HSI pixels at the rim look beyond the scene: left out for both models alike.
     inner = slice(2 * imaging.ratio, -2 * imaging.ratio)

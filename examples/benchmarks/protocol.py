@@ -22,7 +22,7 @@ import torch
 from hsfuse.classical import CNMF, GSA, MTFGLP, HySure, SubspaceLinear
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade, upsample
 from hsfuse.metrics import full_reference
-from hsfuse.subspace.adapter import TensorPatch
+from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ def fitted(name: str, pair: WaldPair) -> Callable[[Tensor, Tensor], Tensor]:
     """A method that is fitted when it is called, so that the fit's time counts."""
     if name == "bicubic":
         return lambda hsi, _: upsample(hsi, RATIO)
-    return lambda hsi, msi: METHODS[name].fit([TensorPatch.all_valid(hsi, msi)], pair.model)(hsi, msi)
+    return lambda hsi, msi: METHODS[name].fit([PairPatch.all_valid(hsi, msi)], pair.model)(hsi, msi)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from tensorly.datasets import load_indian_pines
 
 from hsfuse.fusion.methods import choose_method
 from hsfuse.imaging import ImagingModel, PointSpread, degrade, load_srf
-from hsfuse.subspace.adapter import TensorPatch
+from hsfuse.subspace.patch import PairPatch
 
 RATIO, TILE = 3, 48
 
@@ -40,7 +40,7 @@ def main() -> None:
     print("| method | " + " | ".join(f"margin {margin}" for margin in margins) + " |")
     print("| --- |" + " --- |" * len(margins))
     for name in options.methods.split(","):
-        fitted = choose_method(name).method.fit([TensorPatch.all_valid(hsi, msi)], model)
+        fitted = choose_method(name).method.fit([PairPatch.all_valid(hsi, msi)], model)
         whole = fitted(hsi, msi)
         # One tile in the middle, all of whose rims are inner ones.
         start = (hsi.shape[-1] - TILE) // 2

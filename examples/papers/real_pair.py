@@ -29,12 +29,12 @@ from hsfuse.fusion.methods import choose_method
 from hsfuse.pairs.pair import image_pair, open_pair
 from hsfuse.pairs.wald_level import PairLevel
 from hsfuse.report.csv_table import write_csv
-from hsfuse.scenes import Pair, PixelWindow
+from hsfuse.scenes import PixelWindow, ScenePair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from hsfuse.pairs.pair import ImagedPair
+    from hsfuse.pairs.pair import Pair
 
 REDUCED = ("psnr", "sam", "ergas", "uiqi", "ssim", "cc", "rmse")
 FULL = ("d_lambda", "d_s", "qnr", "hqnr", "consistency_hsi", "consistency_msi")
@@ -50,7 +50,7 @@ TEST = (210, 210)
 class Known:
     """A pair and the imaging model found on all of it, as the options that every command takes."""
 
-    imaged: ImagedPair
+    imaged: Pair
     """The pair."""
 
     model: Path
@@ -74,7 +74,7 @@ class Known:
         pair = self.imaged.pair
         bands = {"hsi_bands": pair.hsi_bands, "msi_bands": pair.msi_bands}
         parts = [
-            Pair.open(pair.hsi, pair.msi, **bands, window=window, ratio=pair.ratio)
+            ScenePair.open(pair.hsi, pair.msi, **bands, window=window, ratio=pair.ratio)
             for window in remaining(pair.window, test)
         ]
         return [PairLevel(part, self.imaged.imaging) for part in parts]

@@ -10,7 +10,7 @@ import torch
 
 from hsfuse.commands.fuse import choose_compute, fit_on, plan_tiles
 from hsfuse.errors import RequestError
-from hsfuse.fusion.engine import as_patch, fuse_tiles
+from hsfuse.fusion.engine import fuse_tiles
 from hsfuse.metrics import full_reference
 from hsfuse.models.bands import BandNetwork
 from hsfuse.models.mgdunlss import MGDuNLSSConfig, MGDuNLSSNet
@@ -19,6 +19,7 @@ from hsfuse.models.weights import WeightsCard, save_weights
 from hsfuse.pairs.reduced import FusedArray, ReducedPair
 from hsfuse.pairs.wald_level import split
 from hsfuse.scenes import PixelWindow
+from hsfuse.subspace.patch import PairPatch
 from hsfuse.training.loop import Schedule, Trainer
 from hsfuse.training.tasks import BandsTask
 
@@ -182,7 +183,7 @@ def evaluate(test: WaldPair, chosen: ChosenMethod, options: argparse.Namespace) 
     rows, columns = test.hsi_valid.shape
     source = ReducedPair(test, PixelWindow(0, 0, columns, rows), whole=True)
     bands, ratio = len(test.reference), test.model.ratio
-    fitted = fit_on(compute.device, chosen, [as_patch(source.read(source.area))], test.model)
+    fitted = fit_on(compute.device, chosen, [PairPatch.of(source.read(source.area))], test.model)
     plan = plan_tiles(source.area, bands, ratio, fitted, tile=options.tile)
     fused = FusedArray(test.reference)
     fuse_tiles(source, fitted, plan, fused, bands=bands, compute=compute, progress=Told())

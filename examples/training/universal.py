@@ -25,7 +25,8 @@ from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade
 from hsfuse.models.mgdunlss import SubspaceMGDuNLSSConfig, SubspaceMGDuNLSSNet
 from hsfuse.models.ssrfn import SubspaceSSRFNConfig, SubspaceSSRFNNet
 from hsfuse.models.weights import WeightsCard, save_weights
-from hsfuse.subspace.adapter import SceneAdapter, TensorPatch
+from hsfuse.subspace.adapter import SceneAdapter
+from hsfuse.subspace.patch import PairPatch
 from hsfuse.training.episodes import (
     SENSOR_BANDS,
     Episode,
@@ -178,7 +179,7 @@ class Validator:
         model = ImagingModel(srf, PointSpread.gaussian(ratio, 1.0))
         wald = degrade(reference.image, model, snr_hsi=30, snr_msi=35)
         hsi, msi, truth = (torch.from_numpy(part) for part in (wald.hsi, wald.msi, wald.reference))
-        adapter = SceneAdapter.fit([TensorPatch.all_valid(hsi, msi)], model)
+        adapter = SceneAdapter.fit([PairPatch.all_valid(hsi, msi)], model)
         inputs = adapter.inputs(hsi, msi)
         linear = _quality(adapter.decode(inputs.linear, inputs, hsi), truth)
         return f"{reference.name} {bands} x{ratio}", adapter, hsi, msi, truth, linear

@@ -22,7 +22,7 @@ import torch
 from hsfuse.fusion.methods import choose_method
 from hsfuse.imaging import ImagingModel, PointSpread, degrade, load_srf
 from hsfuse.metrics import full_reference
-from hsfuse.subspace.adapter import TensorPatch
+from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -72,7 +72,7 @@ def measure(
         scores: dict[str, dict[str, float]] = {}
         for name, method in chosen.items():
             with torch.inference_mode():
-                fused = method.fit([TensorPatch.all_valid(hsi, msi)], model)(hsi, msi).numpy()
+                fused = method.fit([PairPatch.all_valid(hsi, msi)], model)(hsi, msi).numpy()
             scores[name] = full_reference(fused, pair.reference, ratio=ratio).summary()
         found[reference.name, sensor, ratio] = scores
         print(reference.name, sensor, ratio, file=sys.stderr, flush=True)

@@ -22,7 +22,7 @@ from hsfuse.classical.injection import BILINEAR_REACH
 from hsfuse.classical.vca import vertex_spectra
 from hsfuse.errors import SceneError
 from hsfuse.imaging import upsample
-from hsfuse.subspace.adapter import TensorPatch, low_resolution, usable_pixels
+from hsfuse.subspace.patch import PairPatch, low_resolution, usable_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.imaging import BlurDecimate, ImagingModel
-    from hsfuse.subspace.adapter import Patch
 
 ENDMEMBERS = 30
 """The authors' least number of endmembers."""
@@ -76,7 +75,7 @@ class CNMF:
     @classmethod
     def fit(
         cls,
-        patches: Sequence[Patch],
+        patches: Sequence[PairPatch],
         imaging: ImagingModel,
         endmembers: int = ENDMEMBERS,
         iterations: int = ITERATIONS,
@@ -130,7 +129,7 @@ class CNMF:
         return _fit_abundances(self.response @ spectra, seen, abundances, self.sum_weight, self.iterations)
 
     @torch.no_grad()
-    def _refitted(self, patches: Sequence[Patch]) -> Tensor:
+    def _refitted(self, patches: Sequence[PairPatch]) -> Tensor:
         """W fitted to Y with the abundances that the MSI shows, seen through B."""
         spectra, abundances = [], []
         for patch in patches:
@@ -190,15 +189,15 @@ def _unmixed(pixels: Tensor, spectra: Tensor, weight: float, iterations: int) ->
     return spectra
 
 
-def _centres(patches: Sequence[Patch], ratio: int) -> list[Patch]:
+def _centres(patches: Sequence[PairPatch], ratio: int) -> list[PairPatch]:
     """The middle of every patch, so that all of them together stay within the most pixels."""
     edge = max(int((_MOST_FINE_PIXELS / len(patches)) ** 0.5), 8)
     return [_centre(patch, edge, ratio) for patch in patches]
 
 
-def _centre(patch: Patch, edge: int, ratio: int) -> Patch:
+def _centre(patch: PairPatch, edge: int, ratio: int) -> PairPatch:
     rows, columns = patch.hsi.shape[-2:]
     top, left = max(rows - edge, 0) // 2, max(columns - edge, 0) // 2
     coarse = slice(top, top + edge), slice(left, left + edge)
     fine = tuple(slice(part.start * ratio, part.stop * ratio) for part in coarse)
-    return TensorPatch(patch.hsi[:, *coarse], patch.hsi_valid[coarse], patch.msi[:, *fine], patch.msi_valid[fine])
+    return PairPatch(patch.hsi[:, *coarse], patch.hsi_valid[coarse], patch.msi[:, *fine], patch.msi_valid[fine])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from hsfuse.errors import SceneError
-from hsfuse.subspace.adapter import low_resolution
+from hsfuse.subspace.patch import low_resolution
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.imaging import ImagingModel
-    from hsfuse.subspace.adapter import Patch
+    from hsfuse.subspace.patch import PairPatch
 
 CONSTANT = 1e-12
 """Variance over squared mean up to which a band is constant but for float32's rounding."""
@@ -48,7 +48,7 @@ class Covariances:
     """Variances of P B, (c,)."""
 
     @classmethod
-    def of(cls, patches: Sequence[Patch], imaging: ImagingModel) -> Covariances:
+    def of(cls, patches: Sequence[PairPatch], imaging: ImagingModel) -> Covariances:
         """Of parts of a scene, their masks respected.
 
         Raises:

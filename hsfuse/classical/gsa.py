@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.imaging import ImagingModel
-    from hsfuse.subspace.adapter import Patch
+    from hsfuse.subspace.patch import PairPatch
 
 _RIDGE = 1e-6  # of the mean variance: neighbouring HSI bands are nearly collinear
 
@@ -44,7 +44,7 @@ class GSA:
     """HSI pixel over MSI pixel."""
 
     @classmethod
-    def fit(cls, patches: Sequence[Patch], imaging: ImagingModel) -> Self:
+    def fit(cls, patches: Sequence[PairPatch], imaging: ImagingModel) -> Self:
         """Fit groups, intensities and gains on parts of a scene, holes filled and masked.
 
         Raises:

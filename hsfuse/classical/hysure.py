@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.imaging import ImagingModel, PointSpread
-    from hsfuse.subspace.adapter import Patch
+    from hsfuse.subspace.patch import PairPatch
 
 _FRAME = 4  # HSI pixels about a tile, where the FFT may wrap
 _LEAST_NOISE = 0.05  # variance in units of the bands' scales: a noise-free pair stays well posed
@@ -71,7 +71,7 @@ class HySure:
     """HSI pixels at the rim of a tile over which the influence of what lies outside fades (measured)."""
 
     @classmethod
-    def fit(cls, patches: Sequence[Patch], imaging: ImagingModel, size: int = 10, smoothness: float = 0.1) -> Self:
+    def fit(cls, patches: Sequence[PairPatch], imaging: ImagingModel, size: int = 10, smoothness: float = 0.1) -> Self:
         """Fit the subspace, the radiometry and the noise on parts of a scene, holes filled and masked.
 
         Args:

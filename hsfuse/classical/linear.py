@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.imaging import ImagingModel
-    from hsfuse.subspace.adapter import Patch
+    from hsfuse.subspace.patch import PairPatch
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class SubspaceLinear:
     """The subspace and the linear prediction of the scene."""
 
     @classmethod
-    def fit(cls, patches: Sequence[Patch], imaging: ImagingModel, size: int = 10) -> Self:
+    def fit(cls, patches: Sequence[PairPatch], imaging: ImagingModel, size: int = 10) -> Self:
         """Fit the subspace and the prediction on parts of a scene, holes filled and masked.
 
         Raises:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.imaging import BlurDecimate, ImagingModel
-    from hsfuse.subspace.adapter import Patch
+    from hsfuse.subspace.patch import PairPatch
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class MTFGLP:
     """B."""
 
     @classmethod
-    def fit(cls, patches: Sequence[Patch], imaging: ImagingModel) -> Self:
+    def fit(cls, patches: Sequence[PairPatch], imaging: ImagingModel) -> Self:
         """Fit the gains on parts of a scene, holes filled and masked.
 
         Raises:

@@ -12,7 +12,7 @@ from hsfuse.evaluation.methods import FullTrial, Job, Outcome, ReducedTrial, Tri
 from hsfuse.evaluation.reference import Reference
 from hsfuse.fusion.methods import METHODS, ChosenMethod, choose_method
 from hsfuse.models.weights import bundled_weights, find_weights
-from hsfuse.pairs.pair import ImagedPair, image_pair, open_pair
+from hsfuse.pairs.pair import Pair, image_pair, open_pair
 from hsfuse.report.csv_table import check_csv_target, write_csv
 from hsfuse.scenes import Scene
 
@@ -82,7 +82,7 @@ class Comparison:
     note: str
     """What was held against what, a sentence for the user."""
 
-    imaged: ImagedPair
+    imaged: Pair
     """The pair and the imaging model that every method was given."""
 
     device: str

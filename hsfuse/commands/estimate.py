@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hsfuse.errors import OutputError
 from hsfuse.imaging import load_table, sensor_names
-from hsfuse.pairs.pair import ImagedPair, image_pair, open_pair
+from hsfuse.pairs.pair import Pair, image_pair, open_pair
 
 if TYPE_CHECKING:
     import os
@@ -23,7 +23,7 @@ class EstimateResult:
     output: Path
     """The `hsfuse-imaging/1` file."""
 
-    imaged: ImagedPair
+    imaged: Pair
     """The pair with its imaging model."""
 
 
@@ -79,7 +79,7 @@ def estimate(
     return EstimateResult(path, imaged)
 
 
-def _draw(path: Path, imaged: ImagedPair) -> None:
+def _draw(path: Path, imaged: Pair) -> None:
     """The model beside the published response of the sensor that it looks like, or that was given."""
     from hsfuse.report.plots import plot_imaging  # noqa: PLC0415 (matplotlib is an extra)
 

@@ -12,12 +12,13 @@ import torch
 from hsfuse import __version__
 from hsfuse.errors import RequestError
 from hsfuse.fusion.compute import to_device
-from hsfuse.fusion.engine import Compute, Progress, as_patch, fuse_tiles
+from hsfuse.fusion.engine import Compute, Progress, fuse_tiles
 from hsfuse.fusion.memory import available_bytes, fitting_tile, peak_megabytes
 from hsfuse.fusion.methods import DEFAULT_METHOD, ChosenMethod, choose_method, working_bytes
 from hsfuse.fusion.tiles import TilePlan
-from hsfuse.pairs.pair import ImagedPair, image_pair, open_pair
+from hsfuse.pairs.pair import Pair, image_pair, open_pair
 from hsfuse.scenes import CogWriter, PixelWindow
+from hsfuse.subspace.patch import PairPatch
 from hsfuse.training.adaptation import Adaptation, adapt
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from hsfuse.fusion.methods import FittedMethod
     from hsfuse.imaging import ImagingModel
-    from hsfuse.subspace.adapter import Patch
 
 BLEND_PIXELS = 4
 """HSI pixels over which neighbouring tiles are blended, beside the margins that a method needs."""
@@ -217,7 +217,7 @@ def fuse(
 
 
 def fuse_imaged(
-    imaged: ImagedPair,
+    imaged: Pair,
     chosen: ChosenMethod,
     output: str | os.PathLike[str],
     *,
@@ -256,7 +256,7 @@ def fuse_imaged(
         creation_options=creation_options,
         overwrite=overwrite,
     ) as writer:
-        fitted = fit_on(compute.device, chosen, [as_patch(block) for block in pair.sample()], imaged.imaging)
+        fitted = fit_on(compute.device, chosen, [PairPatch.of(block) for block in pair.sample()], imaged.imaging)
         plan = plan_tiles(pair.window, len(index), pair.ratio, fitted, tile=tile, overlap=overlap, memory=memory)
         redone = fuse_tiles(
             pair, fitted, plan, writer, bands=len(index), compute=compute, progress=progress or _Silent()
@@ -264,7 +264,9 @@ def fuse_imaged(
     return plan, redone
 
 
-def fit_on(device: torch.device, chosen: ChosenMethod, patches: Sequence[Patch], imaging: ImagingModel) -> FittedMethod:
+def fit_on(
+    device: torch.device, chosen: ChosenMethod, patches: Sequence[PairPatch], imaging: ImagingModel
+) -> FittedMethod:
     """A method that knows its scene, with all that it holds on the device where tiles are computed."""
     return to_device(chosen.on(device).fit(patches, imaging), device)
 
@@ -325,7 +327,7 @@ def choose_compute(device: str, precision: str) -> tuple[Compute, str]:
     return Compute(chosen, HALF[precision]), precision
 
 
-def _tags(chosen: ChosenMethod, imaged: ImagedPair) -> dict[str, str]:
+def _tags(chosen: ChosenMethod, imaged: Pair) -> dict[str, str]:
     """How the output was made, for its dataset."""
     fwhm = imaged.imaging.psf.fwhm
     tags = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hsfuse.errors import PairError
-from hsfuse.scenes import Pair, Scene
+from hsfuse.scenes import Scene, ScenePair
 
 if TYPE_CHECKING:
     import os
@@ -68,7 +68,7 @@ def info(paths: Sequence[str | os.PathLike[str]]) -> Info:
 def _pair(first: Scene, second: Scene) -> PairInfo:
     hsi, msi = (first, second) if _is_hsi(first, second) else (second, first)
     try:
-        pair = Pair.open(hsi, msi)
+        pair = ScenePair.open(hsi, msi)
     except PairError as error:
         return PairInfo(hsi.path, msi.path, False, str(error), None, None, None, ())
     size = pair.window.width, pair.window.height

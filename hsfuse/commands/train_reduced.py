@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from hsfuse.pairs.pair import ImagedPair
+    from hsfuse.pairs.pair import Pair
     from hsfuse.scenes import PixelWindow
     from hsfuse.training.checkpoint import Record
     from hsfuse.training.distributed import Processes
@@ -245,7 +245,7 @@ class _Made:
     start: NetworkRequest
     start_at: StartingPoint
     trainer: Trainer
-    pairs: Sequence[ImagedPair]
+    pairs: Sequence[Pair]
     data_licence: str
     interrupted: bool
 

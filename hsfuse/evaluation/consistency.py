@@ -13,8 +13,8 @@ from hsfuse.errors import PairError
 from hsfuse.evaluation.reference import match_bands
 from hsfuse.imaging.holes import fill_holes
 from hsfuse.metrics import FusedView
-from hsfuse.pairs.pair import ImagedPair, image_pair, open_pair
-from hsfuse.scenes import Pair, PixelWindow, Scene, nesting_offset
+from hsfuse.pairs.pair import Pair, image_pair, open_pair
+from hsfuse.scenes import PixelWindow, Scene, ScenePair, nesting_offset
 
 if TYPE_CHECKING:
     import os
@@ -82,7 +82,7 @@ class FusedViews:
     offset: tuple[int, int]
     """Column and row of the fused image at which the pair's area begins."""
 
-    imaged: ImagedPair
+    imaged: Pair
     """The pair over the area that the fused image covers, with R and B."""
 
     units: Units
@@ -117,7 +117,7 @@ class FusedViews:
         match = match_bands(image.path, image.bands, own, pair.hsi, among=pair.hsi_bands)
         column, row = _place(image, pair)
         area = _whole_pixels(image, pair, column, row)
-        part = Pair.open(
+        part = ScenePair.open(
             pair.hsi, pair.msi, hsi_bands=match.other, msi_bands=pair.msi_bands, window=area, ratio=pair.ratio
         )
         imaged = image_pair(part, srf=srf, psf=psf, allow_shift=allow_shift, coregister=coregister)
@@ -167,7 +167,7 @@ class FusedViews:
         )
 
 
-def _place(image: Scene, pair: Pair) -> tuple[int, int]:
+def _place(image: Scene, pair: ScenePair) -> tuple[int, int]:
     """Column and row of the fine grid over the whole HSI at which the fused image begins."""
     fine, ours = pair.hsi.grid.refine(pair.ratio), image.grid
     unplaced = not pair.hsi.grid.has_transform and not ours.has_transform
@@ -183,7 +183,7 @@ def _place(image: Scene, pair: Pair) -> tuple[int, int]:
     return place
 
 
-def _whole_pixels(image: Scene, pair: Pair, column: int, row: int) -> PixelWindow:
+def _whole_pixels(image: Scene, pair: ScenePair, column: int, row: int) -> PixelWindow:
     """The HSI pixels that the fused image covers whole and that the MSI covers too."""
     ratio, grid = pair.ratio, image.grid
     left, top = -(-column // ratio), -(-row // ratio)

@@ -14,15 +14,16 @@ from hsfuse.commands.fuse import fit_on, fuse_imaged, plan_tiles
 from hsfuse.errors import WorkError
 from hsfuse.evaluation.cost import Cost
 from hsfuse.evaluation.reference import Reference, undefined_bands
-from hsfuse.fusion.engine import as_patch, fuse_tiles
+from hsfuse.fusion.engine import fuse_tiles
 from hsfuse.metrics import FullReferenceScores, full_reference
 from hsfuse.pairs.reduced import FusedArray, ReducedPair
 from hsfuse.scenes import Scene
+from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
     from hsfuse.fusion.engine import Compute, Progress
     from hsfuse.fusion.methods import ChosenMethod
-    from hsfuse.pairs.pair import ImagedPair
+    from hsfuse.pairs.pair import Pair
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class FullTrial(Trial):
 
     resolution = "full"
 
-    def __init__(self, imaged: ImagedPair, truth: Scene) -> None:
+    def __init__(self, imaged: Pair, truth: Scene) -> None:
         """Match the reference with what the pair is fused to.
 
         Raises:
@@ -118,7 +119,7 @@ class ReducedTrial(Trial):
 
     resolution = "reduced"
 
-    def __init__(self, imaged: ImagedPair) -> None:
+    def __init__(self, imaged: Pair) -> None:
         """Degrade the pair, or the middle of a large one.
 
         Raises:
@@ -142,7 +143,7 @@ class ReducedTrial(Trial):
         bands, ratio = len(wald.reference), wald.model.ratio
         with Cost() as cost:
             fused = FusedArray(wald.reference)
-            fitted = fit_on(job.compute.device, method, [as_patch(level.read(level.area))], wald.model)
+            fitted = fit_on(job.compute.device, method, [PairPatch.of(level.read(level.area))], wald.model)
             plan = plan_tiles(level.area, bands, ratio, fitted, memory=job.memory)
             redone = fuse_tiles(level, fitted, plan, fused, bands=bands, compute=job.compute, progress=progress)
         scores = full_reference(

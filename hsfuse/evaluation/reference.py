@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hsfuse.scenes import Bands, Grid, Pair, Scene
+    from hsfuse.scenes import Bands, Grid, Scene, ScenePair
 
 _STRIP_NUMBERS = 2**24  # of each image held at a time
 _SAME_BAND_NM = 1.0
@@ -62,7 +62,7 @@ class Reference:
         return cls(reference, match_bands(fused.path, fused.bands, images, reference), (0, 0))
 
     @classmethod
-    def of_pair(cls, pair: Pair, reference: Scene) -> Reference:
+    def of_pair(cls, pair: ScenePair, reference: Scene) -> Reference:
         """The reference of what a pair will be fused to; it may reach beyond.
 
         Raises:

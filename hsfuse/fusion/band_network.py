@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from hsfuse.imaging import ImagingModel
     from hsfuse.models.weights import WeightsFile
-    from hsfuse.subspace.adapter import Patch
+    from hsfuse.subspace.patch import PairPatch
 
 _MOST_APART_NM = 5.0  # what sensors of one kind differ by, and one sensor over its lifetime
 
@@ -39,7 +39,7 @@ class BandNetworkMethod:
         self.network.to(device)
         return self
 
-    def fit(self, patches: Sequence[Patch], imaging: ImagingModel) -> FittedBandNetwork:  # noqa: ARG002 (the face of a method)
+    def fit(self, patches: Sequence[PairPatch], imaging: ImagingModel) -> FittedBandNetwork:  # noqa: ARG002 (the face of a method)
         """Nothing is left to fit.
 
         Raises:

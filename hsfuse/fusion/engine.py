@@ -19,8 +19,7 @@ import torch
 from hsfuse.errors import WorkError
 from hsfuse.fusion.blend import RowBlender
 from hsfuse.fusion.memory import kept_memory
-from hsfuse.imaging.holes import fill_holes, fine_valid
-from hsfuse.subspace.adapter import TensorPatch
+from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +52,7 @@ class Progress(Protocol):
 
 
 class TileSource(Protocol):
-    """Where tiles are read from: a `Pair`."""
+    """Where tiles are read from: a `ScenePair`."""
 
     def read(self, window: PixelWindow) -> PairBlock:
         """Both images under a window of HSI pixels."""
@@ -82,16 +81,6 @@ class _Computed:
     tile: Tile
     values: NDArray[np.float32]
     valid: NDArray[np.bool_]
-
-
-def as_patch(block: PairBlock) -> TensorPatch:
-    """A block with its holes filled, as methods take it."""
-    return TensorPatch(
-        torch.from_numpy(fill_holes(block.hsi, block.hsi_valid)),
-        torch.from_numpy(block.hsi_valid),
-        torch.from_numpy(fill_holes(block.msi, block.msi_valid)),
-        torch.from_numpy(block.msi_valid),
-    )
 
 
 def fuse_tiles(
@@ -134,7 +123,7 @@ def fuse_tiles(
         line.stage(lambda: _write(plan, sink, to_write, line, bands, align)),
     ):
         for tile, block in line.take(to_compute):
-            computed, again = _fuse_tile(tile, block, method, plan.ratio, compute)
+            computed, again = _fuse_tile(tile, block, method, compute)
             redone += again
             line.put(to_write, computed)
             progress.advance()
@@ -226,15 +215,13 @@ def _write(
                 sink.write(*rows)
 
 
-def _fuse_tile(
-    tile: Tile, block: PairBlock, method: FittedMethod, ratio: int, compute: Compute
-) -> tuple[_Computed, bool]:
+def _fuse_tile(tile: Tile, block: PairBlock, method: FittedMethod, compute: Compute) -> tuple[_Computed, bool]:
     """Compute one tile; a tile that half precision makes non-finite is computed again in float32."""
-    valid = fine_valid(block, ratio)
+    valid = block.fine_valid
     if not valid.any():
         shape = (len(block.hsi), *valid.shape)
         return _Computed(tile, np.zeros(shape, np.float32), valid), False
-    patch = as_patch(block)
+    patch = PairPatch.of(block)
     hsi, msi = patch.hsi.to(compute.device), patch.msi.to(compute.device)
     try:
         fused = _run(method, hsi, msi, compute)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.imaging import ImagingModel
-    from hsfuse.subspace.adapter import Patch
+    from hsfuse.subspace.patch import PairPatch
 
 
 class FittedMethod(Protocol):
@@ -40,7 +40,7 @@ class FittedMethod(Protocol):
 class Method(Protocol):
     """A way to fuse."""
 
-    def fit(self, patches: Sequence[Patch], imaging: ImagingModel) -> FittedMethod:
+    def fit(self, patches: Sequence[PairPatch], imaging: ImagingModel) -> FittedMethod:
         """Fit what is global to a scene on a sample of it, holes filled, masks telling where they were."""
 
 
@@ -142,7 +142,7 @@ class Bicubic:
     """HSI pixels: cubic convolution reaches two."""
 
     @classmethod
-    def fit(cls, patches: Sequence[Patch], imaging: ImagingModel) -> Bicubic:  # noqa: ARG003 (the face of a method)
+    def fit(cls, patches: Sequence[PairPatch], imaging: ImagingModel) -> Bicubic:  # noqa: ARG003 (the face of a method)
         """Only the ratio matters."""
         return cls(imaging.ratio)
 

@@ -12,8 +12,9 @@ import torch
 from hsfuse.errors import SceneError
 from hsfuse.fusion.compute import to_device
 from hsfuse.imaging import degrade_pair
-from hsfuse.subspace.adapter import SceneAdapter, TensorPatch
+from hsfuse.subspace.adapter import SceneAdapter
 from hsfuse.subspace.noise import LEAST_SPECTRA, noise_averaged_out
+from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from hsfuse.imaging import ImagingModel, WaldPair
-    from hsfuse.subspace.adapter import Patch, SubspaceInputs
+    from hsfuse.subspace.adapter import SubspaceInputs
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +47,14 @@ class NetworkMethod:
         self.network.to(device)
         return self
 
-    def fit(self, patches: Sequence[Patch], imaging: ImagingModel) -> FittedNetwork:
+    def fit(self, patches: Sequence[PairPatch], imaging: ImagingModel) -> FittedNetwork:
         """Fit the scene's adapter, and how far the correction is trusted on this scene."""
         adapter = SceneAdapter.fit(patches, imaging, self.coefficients)
         trust = self._calibrate(patches, imaging) if self.trust is None else self.trust
         logger.info("the network's correction of the linear estimate counts %.2f on this scene", trust)
         return FittedNetwork(self.network, adapter, self.coefficients, trust)
 
-    def _calibrate(self, patches: Sequence[Patch], imaging: ImagingModel) -> float:
+    def _calibrate(self, patches: Sequence[PairPatch], imaging: ImagingModel) -> float:
         """How much of the correction to add, 0 to 1, by least squares one Wald level down.
 
         Both images are degraded by the ratio, fused, and held against the HSI itself; every band counts by its
@@ -72,7 +73,7 @@ class NetworkMethod:
 
 
 def least_squares_trust(
-    network: nn.Module, adapter: SceneAdapter, size: int, known: Iterable[tuple[Patch, Tensor, Tensor]]
+    network: nn.Module, adapter: SceneAdapter, size: int, known: Iterable[tuple[PairPatch, Tensor, Tensor]]
 ) -> float:
     """How much of a network's correction to add, 0 to 1, by least squares where the truth is known.
 
@@ -133,19 +134,19 @@ def _correct(network: nn.Module, adapter: SceneAdapter, inputs: SubspaceInputs, 
     return corrected[: adapter.size].to(inputs.linear.device)
 
 
-def _some_of(patches: Sequence[Patch], ratio: int) -> list[TensorPatch]:
+def _some_of(patches: Sequence[PairPatch], ratio: int) -> list[PairPatch]:
     """Up to four patches of 64 HSI pixels or so, evenly out of all: one number needs no more."""
     step = -(-len(patches) // _CALIBRATION_PATCHES)
     edge = _CALIBRATION_EDGE * (2 if len(patches) == 1 else 1)
     return [_middle(patch, edge, ratio) for patch in patches[::step]]
 
 
-def _middle(patch: Patch, edge: int, ratio: int) -> TensorPatch:
+def _middle(patch: PairPatch, edge: int, ratio: int) -> PairPatch:
     """The middle of a patch, at most `edge` HSI pixels wide and high."""
     spare = [max(size - edge, 0) // 2 for size in patch.hsi.shape[-2:]]
     rows, columns = (slice(start, start + edge) for start in spare)
     fine_rows, fine_columns = (slice(start * ratio, (start + edge) * ratio) for start in spare)
-    return TensorPatch(
+    return PairPatch(
         patch.hsi[:, rows, columns],
         patch.hsi_valid[rows, columns],
         patch.msi[:, fine_rows, fine_columns],
@@ -153,7 +154,7 @@ def _middle(patch: Patch, edge: int, ratio: int) -> TensorPatch:
     )
 
 
-def _level_down(patch: Patch, imaging: ImagingModel) -> tuple[TensorPatch, Tensor, Tensor] | None:
+def _level_down(patch: PairPatch, imaging: ImagingModel) -> tuple[PairPatch, Tensor, Tensor] | None:
     """The patch degraded by the ratio, and the truth with where it is valid; None where it is too small."""
     if min(patch.hsi.shape[-2:]) < 4 * imaging.ratio:
         return None
@@ -168,13 +169,13 @@ def _level_down(patch: Patch, imaging: ImagingModel) -> tuple[TensorPatch, Tenso
     arrays = (level.hsi, level.hsi_valid, level.msi, level.msi_valid)
     rows, columns = level.reference.shape[-2:]
     return (
-        TensorPatch(*(torch.from_numpy(array) for array in arrays)),
+        PairPatch(*(torch.from_numpy(array) for array in arrays)),
         torch.from_numpy(level.reference),
         patch.hsi_valid[:rows, :columns],
     )
 
 
-def _restore_noise(patch: Patch, level: WaldPair) -> None:
+def _restore_noise(patch: PairPatch, level: WaldPair) -> None:
     """Give a degraded pair the noise that degrading averaged out, white: calm images would speak for any correction."""
     if int(patch.hsi_valid.sum()) < LEAST_SPECTRA:
         return

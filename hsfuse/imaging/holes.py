@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from scipy import ndimage
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
-
-    from hsfuse.scenes import PairBlock
 
 
 def fill_holes(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -25,8 +23,3 @@ def fill_holes(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray
     filled = values.copy()
     filled[:, holes] = values[:, rows[holes], columns[holes]]
     return filled
-
-
-def fine_valid(block: PairBlock, ratio: int) -> NDArray[np.bool_]:
-    """Where a fused pixel is valid, (ratio · h, ratio · w): the MSI's pixel is, and the HSI's pixel over it."""
-    return block.msi_valid & np.kron(block.hsi_valid, np.ones((ratio, ratio), dtype=bool))

@@ -20,7 +20,7 @@ from hsfuse.imaging import (
     measure_shift,
     sensor_names,
 )
-from hsfuse.scenes import Pair, PixelWindow, Scene, parse_band_list
+from hsfuse.scenes import PixelWindow, Scene, ScenePair, parse_band_list
 
 if TYPE_CHECKING:
     import os
@@ -36,10 +36,10 @@ REFUSE_SHIFT = 2.0
 
 
 @dataclass(frozen=True)
-class ImagedPair:
+class Pair:
     """A pair with its imaging model."""
 
-    pair: Pair
+    pair: ScenePair
     """The MSI's bands are those that have a row in the model."""
 
     imaging: ImagingModel
@@ -69,7 +69,7 @@ def open_pair(
     msi_bands: str | None = None,
     window: PixelWindow | None = None,
     ratio: int | None = None,
-) -> Pair:
+) -> ScenePair:
     """Open two scenes and find out how they lie to each other; band lists are 1-based, such as `1-4,8`.
 
     Raises:
@@ -78,7 +78,7 @@ def open_pair(
         RequestError: Bands or a window that do not exist.
     """
     hsi_scene, msi_scene = Scene.open(str(hsi)), Scene.open(str(msi))
-    return Pair.open(
+    return ScenePair.open(
         hsi_scene,
         msi_scene,
         hsi_bands=None if hsi_bands is None else parse_band_list(hsi_bands, hsi_scene.count),
@@ -89,13 +89,13 @@ def open_pair(
 
 
 def image_pair(
-    pair: Pair,
+    pair: ScenePair,
     *,
     srf: str | None = None,
     psf: str | None = None,
     allow_shift: bool = False,
     coregister: bool = False,
-) -> ImagedPair:
+) -> Pair:
     """Load or estimate what lies between the two images, and measure how well they are registered.
 
     Args:
@@ -136,10 +136,10 @@ def image_pair(
         imaging = replace(imaging, shift=(0.0, 0.0))
         warnings.append(f"the MSI was moved by {-shift.x:+.2f}, {-shift.y:+.2f} HSI pixels (x, y)")
     psf_source = psf or ESTIMATE
-    return ImagedPair(pair, imaging, srf_source, psf_source, shift, estimate, tuple(dict.fromkeys(warnings)))
+    return Pair(pair, imaging, srf_source, psf_source, shift, estimate, tuple(dict.fromkeys(warnings)))
 
 
-def _load(pair: Pair, srf: str | None, warnings: list[str]) -> tuple[LoadedSrf | None, str]:
+def _load(pair: ScenePair, srf: str | None, warnings: list[str]) -> tuple[LoadedSrf | None, str]:
     """The response asked for, or that of the sensor which the MSI says it is; None to estimate it."""
     bands = pair.hsi.bands.select(pair.hsi_bands)
     if srf == ESTIMATE:
@@ -160,7 +160,7 @@ def _load(pair: Pair, srf: str | None, warnings: list[str]) -> tuple[LoadedSrf |
     return loaded, source
 
 
-def _fitting(pair: Pair, loaded: LoadedSrf, source: str) -> LoadedSrf:
+def _fitting(pair: ScenePair, loaded: LoadedSrf, source: str) -> LoadedSrf:
     """The response, once it is clear that it is for as many HSI bands as there are: without wavelengths none says."""
     bands = loaded.response.matrix.shape[1]
     if bands != len(pair.hsi_bands):
@@ -171,7 +171,7 @@ def _fitting(pair: Pair, loaded: LoadedSrf, source: str) -> LoadedSrf:
     return loaded
 
 
-def _by_names(pair: Pair, source: str) -> str:
+def _by_names(pair: ScenePair, source: str) -> str:
     """A sensor's name with the bands that the MSI's own band names say, where they all say one."""
     if ":" in source or source not in sensor_names():
         return source
@@ -186,7 +186,7 @@ def _plain(name: str) -> str:
     return re.sub(r"^(?:band|b)?[_ ]?0*(?=\d)", "b", name.strip().lower())
 
 
-def _with_rows(pair: Pair, loaded: LoadedSrf, source: str, warnings: list[str]) -> Pair:
+def _with_rows(pair: ScenePair, loaded: LoadedSrf, source: str, warnings: list[str]) -> ScenePair:
     """The pair with the MSI bands that the response has rows for."""
     if loaded.source_bands != len(pair.msi_bands):
         raise RequestError(
@@ -202,7 +202,9 @@ def _unseen(bands: tuple[str, ...]) -> str:
     return f"MSI band(s) {', '.join(bands)} see nothing that the HSI covers and were left out"
 
 
-def _estimate(pair: Pair, sample: list[PairBlock], loaded: LoadedSrf | None, kernel: PointSpread | None) -> Estimate:
+def _estimate(
+    pair: ScenePair, sample: list[PairBlock], loaded: LoadedSrf | None, kernel: PointSpread | None
+) -> Estimate:
     hsi, msi = pair.hsi.bands.select(pair.hsi_bands), pair.msi.bands.select(pair.msi_bands)
     return estimate_imaging(
         sample,

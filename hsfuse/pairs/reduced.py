@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsfuse.imaging import WaldPair
-    from hsfuse.pairs.pair import ImagedPair
-    from hsfuse.scenes import Pair, PairBlock
+    from hsfuse.pairs.pair import Pair
+    from hsfuse.scenes import PairBlock, ScenePair
 
 _MOST_NUMBERS = 2**25  # of both images before they are degraded, 128 MB: no image is streamed here
 _LEAST_EDGE = 8  # degraded HSI pixels
@@ -26,7 +26,7 @@ _LEAST_EDGE = 8  # degraded HSI pixels
 
 @dataclass(frozen=True, eq=False)
 class ReducedPair:
-    """Gives tiles to the engine as a `Pair` does."""
+    """Gives tiles to the engine as a `ScenePair` does."""
 
     wald: WaldPair
     """The degraded pair, its truth and its imaging model."""
@@ -38,7 +38,7 @@ class ReducedPair:
     """Whether that is all of the area in use, but for what does not fill a degraded pixel."""
 
     @classmethod
-    def of(cls, imaged: ImagedPair) -> ReducedPair:
+    def of(cls, imaged: Pair) -> ReducedPair:
         """Degrade a pair, or its middle if it is large.
 
         Raises:
@@ -77,7 +77,7 @@ class FusedArray:
         self.values[:, rows], self.valid[rows] = values, valid
 
 
-def _middle(pair: Pair) -> PixelWindow:
+def _middle(pair: ScenePair) -> PixelWindow:
     """The middle of the area in use that fits into memory, in whole degraded pixels."""
     ratio, width, height = pair.ratio, pair.window.width, pair.window.height
     numbers = width * height * (len(pair.hsi_bands) + len(pair.msi_bands) * ratio**2)

@@ -15,19 +15,17 @@ import numpy as np
 import torch
 
 from hsfuse.errors import RequestError
-from hsfuse.fusion.engine import as_patch
 from hsfuse.imaging import ImagingModel, degrade_pair
-from hsfuse.imaging.holes import fine_valid
 from hsfuse.scenes import PairBlock, PixelWindow
 from hsfuse.subspace.noise import noise_averaged_out
+from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
     from hsfuse.imaging import WaldPair
-    from hsfuse.scenes import Pair
-    from hsfuse.subspace.adapter import TensorPatch
+    from hsfuse.scenes import ScenePair
 
 PART_EDGE = 64
 """Degraded HSI pixels of a part, up to twice as many."""
@@ -40,7 +38,7 @@ _NOISE_EDGE = 128  # HSI pixels in which noise is estimated
 class Part:
     """A window of a scene, its holes filled."""
 
-    patch: TensorPatch
+    patch: PairPatch
     """Y (C, h, w) and P (c, H, W)."""
 
     truth: Tensor
@@ -76,7 +74,7 @@ class PairLevel:
     degraded images are given their noise again: white, as estimated for each band.
     """
 
-    def __init__(self, pair: Pair, imaging: ImagingModel, *, noisy: bool = True) -> None:
+    def __init__(self, pair: ScenePair, imaging: ImagingModel, *, noisy: bool = True) -> None:
         """Nothing is read yet.
 
         Args:
@@ -178,8 +176,8 @@ def _part(level: WaldPair, window: PixelWindow) -> Part:
     block = wald_block(level, window)
     truth = level.reference[:, fine.rows, fine.columns].copy()
     # An HSI pixel is valid only where all of the truth under it is.
-    valid = fine_valid(block, level.model.ratio)
-    return Part(as_patch(block), torch.from_numpy(truth), torch.from_numpy(valid))
+    valid = block.fine_valid
+    return Part(PairPatch.of(block), torch.from_numpy(truth), torch.from_numpy(valid))
 
 
 def rim_of(imaging: ImagingModel) -> int:

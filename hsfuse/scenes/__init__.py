@@ -3,7 +3,7 @@
 from hsfuse.scenes.bands import Bands, parse_band_list
 from hsfuse.scenes.cog import CogWriter
 from hsfuse.scenes.grid import Grid, PixelWindow, common_area, integer_ratio, measured_ratio, nesting_offset
-from hsfuse.scenes.pair import Pair, PairBlock
+from hsfuse.scenes.pair import PairBlock, ScenePair
 from hsfuse.scenes.scene import Block, Scene
 
 __all__ = [
@@ -11,10 +11,10 @@ __all__ = [
     "Block",
     "CogWriter",
     "Grid",
-    "Pair",
     "PairBlock",
     "PixelWindow",
     "Scene",
+    "ScenePair",
     "common_area",
     "integer_ratio",
     "measured_ratio",

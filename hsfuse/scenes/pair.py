@@ -58,10 +58,16 @@ class PairBlock:
     msi_valid: NDArray[np.bool_]
     """Shape (ratio·h, ratio·w)."""
 
+    @property
+    def fine_valid(self) -> NDArray[np.bool_]:
+        """Where a fused pixel is valid, (ratio·h, ratio·w): the MSI's pixel is, and the HSI's pixel over it."""
+        ratio = self.msi_valid.shape[0] // self.hsi_valid.shape[0]
+        return self.msi_valid & np.kron(self.hsi_valid, np.ones((ratio, ratio), dtype=bool))
+
 
 @dataclass(frozen=True, eq=False)
-class Pair:
-    """Two scenes that can be fused; make one with `Pair.open`."""
+class ScenePair:
+    """Two scenes that can be fused; make one with `ScenePair.open`."""
 
     hsi: Scene
     """The hyperspectral scene."""
@@ -92,7 +98,7 @@ class Pair:
         msi_bands: Sequence[int] | None = None,
         window: PixelWindow | None = None,
         ratio: int | None = None,
-    ) -> Pair:
+    ) -> ScenePair:
         """Find out how two scenes lie to each other.
 
         Args:
@@ -135,7 +141,7 @@ class Pair:
         """The same area at the ratio's finer pixels: the grid of a fused image."""
         return self.grid.refine(self.ratio)
 
-    def shifted(self, x: float, y: float) -> Pair:
+    def shifted(self, x: float, y: float) -> ScenePair:
         """The pair with the MSI moved by `x` HSI pixels along the rows and `y` along the columns.
 
         Raises:

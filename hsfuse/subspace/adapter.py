@@ -13,13 +13,15 @@ is Wiener-weighted before it is upsampled.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional as F
 
 from hsfuse.imaging import BlurDecimate, upsample
 from hsfuse.subspace.basis import SpectralSubspace
+from hsfuse.subspace.patch import low_resolution
+from hsfuse.subspace.prediction import LinearPrediction, fit_prediction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,84 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.imaging import ImagingModel
-
-
-class Patch(Protocol):
-    """A contiguous part of a pair on which statistics are fitted."""
-
-    @property
-    def hsi(self) -> Tensor:
-        """Y, float32 (C, h, w)."""
-
-    @property
-    def hsi_valid(self) -> Tensor:
-        """Bool (h, w)."""
-
-    @property
-    def msi(self) -> Tensor:
-        """P, float32 (c, r·h, r·w)."""
-
-    @property
-    def msi_valid(self) -> Tensor:
-        """Bool (r·h, r·w)."""
-
-
-@dataclass(frozen=True)
-class TensorPatch:
-    """A `Patch` of plain tensors."""
-
-    hsi: Tensor
-    """Y, float32 (C, h, w)."""
-
-    hsi_valid: Tensor
-    """Bool (h, w)."""
-
-    msi: Tensor
-    """P, float32 (c, r·h, r·w)."""
-
-    msi_valid: Tensor
-    """Bool (r·h, r·w)."""
-
-    @classmethod
-    def all_valid(cls, hsi: Tensor, msi: Tensor) -> TensorPatch:
-        """A patch without holes."""
-        return cls(
-            hsi,
-            torch.ones(hsi.shape[-2:], dtype=torch.bool),
-            msi,
-            torch.ones(msi.shape[-2:], dtype=torch.bool),
-        )
-
-
-@dataclass(frozen=True)
-class LinearPrediction:
-    """Coefficients out of the MSI: A ≈ W (P − p̄), fitted at low resolution on (P B, A)."""
-
-    weights: Tensor
-    """W, float32 (K, c)."""
-
-    msi_mean: Tensor
-    """p̄, float32 (c,)."""
-
-    residual: Tensor
-    """Standard deviation of A − W (P − p̄) at low resolution, float32 (K,)."""
-
-    keep: Tensor
-    """Wiener weight of that residual: the part of its variance that is not the HSI's noise, float32 (K,)."""
-
-    msi_noise: Tensor
-    """Standard deviation that the MSI's noise and misfit leave in each predicted coefficient, float32 (K,)."""
-
-    mixing: Tensor
-    """W R̂: what the prediction makes of coefficients seen through the MSI, float32 (K, K)."""
-
-    mixing_offset: Tensor
-    """Its constant part, float32 (K,)."""
-
-    def predict(self, msi: Tensor) -> Tensor:
-        """Coefficients (K, H, W) of an MSI (c, H, W)."""
-        offset = self.weights @ self.msi_mean
-        return torch.einsum("kc,chw->khw", self.weights, msi) - offset[:, None, None]
+    from hsfuse.subspace.patch import PairPatch
 
 
 @dataclass(frozen=True)
@@ -191,7 +116,7 @@ class SceneAdapter:
     """B."""
 
     @classmethod
-    def fit(cls, patches: Sequence[Patch], imaging: ImagingModel, size: int = 10) -> SceneAdapter:
+    def fit(cls, patches: Sequence[PairPatch], imaging: ImagingModel, size: int = 10) -> SceneAdapter:
         """Fit on parts of a scene.
 
         Args:
@@ -207,7 +132,7 @@ class SceneAdapter:
         hsi, msi = torch.cat(spectra), torch.cat(degraded)
         subspace = SpectralSubspace.fit(hsi, size)
         averaging = blur.noise_gain
-        return cls(subspace, _fit_prediction(subspace, hsi, msi, imaging, averaging), blur)
+        return cls(subspace, fit_prediction(subspace, hsi, msi, imaging, averaging), blur)
 
     @property
     def size(self) -> int:
@@ -237,56 +162,3 @@ class SceneAdapter:
         """The fused image (C, H, W) of coefficients (K, H, W), with what the subspace leaves out of `hsi`."""
         left_out = self.subspace.left_out(hsi, inputs.hsi)
         return self.subspace.decode(coefficients, upsample(left_out, self.blur.ratio, "bilinear"))
-
-
-def low_resolution(patch: Patch, blur: BlurDecimate) -> tuple[Tensor, Tensor]:
-    """Spectra (n, C) of Y and (n, c) of P B where every fine pixel under the PSF is valid."""
-    use = usable_pixels(patch, blur)
-    return patch.hsi[:, use].T, blur(patch.msi)[:, use].T
-
-
-def usable_pixels(patch: Patch, blur: BlurDecimate) -> Tensor:
-    """The HSI pixels that are valid with every fine pixel under their PSF, bool (h, w)."""
-    covered: Tensor = blur(patch.msi_valid[None].float())[0] > 1 - 1e-4
-    return covered & patch.hsi_valid
-
-
-def _fit_prediction(
-    subspace: SpectralSubspace, hsi: Tensor, msi: Tensor, imaging: ImagingModel, averaging: float
-) -> LinearPrediction:
-    """Ridge regression of the coefficients on the degraded MSI, float64 inside."""
-    count = msi.shape[0]
-    basis, scale, mean = subspace.basis.double(), subspace.scale.double(), subspace.mean.double()
-    coefficients = (hsi.double() / scale - mean) @ basis  # (n, K), zero mean up to rounding
-    degraded = msi.double()
-    msi_mean = degraded.mean(dim=0)
-    centred = degraded - msi_mean
-    # The MSI's noise at full resolution, out of what the coefficients do not explain of it at low resolution.
-    explained, *_ = torch.linalg.lstsq(coefficients, centred)
-    noise = ((centred - coefficients @ explained) ** 2).mean(dim=0) / averaging
-    covariance = centred.T @ centred / count
-    ridge = torch.diag(noise + 1e-6 * torch.diag(covariance) + 1e-300)
-    weights = torch.linalg.solve(covariance + ridge, centred.T @ coefficients / count).T  # (K, c)
-    residual = (coefficients - centred @ weights.T).pow(2).mean(dim=0)
-    keep = (1 - subspace.noise.double() ** 2 / residual.clamp_min(1e-30)).clamp(0, 1)
-    response, constant = _radiometry(hsi.double(), degraded, imaging)
-    to_msi = response * scale  # (c, C) on scaled bands
-    return LinearPrediction(
-        weights.float(),
-        msi_mean.float(),
-        residual.clamp_min(1e-12).sqrt().float(),
-        keep.float(),
-        (weights**2 @ noise).sqrt().float(),
-        (weights @ to_msi @ basis).float(),
-        (weights @ (to_msi @ mean + constant - msi_mean)).float(),
-    )
-
-
-def _radiometry(hsi: Tensor, msi: Tensor, imaging: ImagingModel) -> tuple[Tensor, Tensor]:
-    """R with each row in the MSI's own units, (c, C), and the constant (c,): P ≈ gain · R X + offset."""
-    response = torch.from_numpy(imaging.srf.matrix)
-    seen = hsi @ response.T
-    seen_mean, msi_mean = seen.mean(dim=0), msi.mean(dim=0)
-    variance = ((seen - seen_mean) ** 2).mean(dim=0)
-    gain = ((seen - seen_mean) * (msi - msi_mean)).mean(dim=0) / variance.clamp_min(1e-30)
-    return response * gain[:, None], msi_mean - gain * seen_mean

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from hsfuse.fusion.engine import Compute, Progress
     from hsfuse.fusion.methods import ChosenMethod
-    from hsfuse.pairs.pair import ImagedPair
+    from hsfuse.pairs.pair import Pair
     from hsfuse.training.checkpoint import Record
 
 RATE = 5e-4
@@ -54,7 +54,7 @@ class Adaptation:
 
 
 def adapt(
-    imaged: ImagedPair,
+    imaged: Pair,
     chosen: ChosenMethod,
     seconds: float,
     *,

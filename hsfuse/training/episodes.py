@@ -16,7 +16,8 @@ import torch
 from torch.nn import functional as F
 
 from hsfuse.imaging import BlurDecimate, ImagingModel, PointSpread, SpectralResponse, degrade
-from hsfuse.subspace.adapter import SceneAdapter, SceneCondition, SubspaceInputs, TensorPatch
+from hsfuse.subspace.adapter import SceneAdapter, SceneCondition, SubspaceInputs
+from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -205,7 +206,7 @@ def simulate_episode(reference: Reference, view: View, size: int = 10) -> Episod
     """Simulate the pair of a view and bring it into its subspace of `size` coefficients."""
     wald = degrade(reference.image, view.truth, snr_hsi=view.snr_hsi, snr_msi=view.snr_msi, seed=view.seed)
     hsi, msi, truth = (torch.from_numpy(part) for part in (wald.hsi, wald.msi, wald.reference))
-    adapter = SceneAdapter.fit([TensorPatch.all_valid(hsi, msi)], view.told, size)
+    adapter = SceneAdapter.fit([PairPatch.all_valid(hsi, msi)], view.told, size)
     valid = torch.ones(truth.shape[1:], dtype=torch.bool)
     units = ErrorUnits.of(adapter, hsi, msi, truth, valid)
     return make_episode(adapter, units, view.told.psf, (hsi, msi, truth), valid)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hsfuse.metrics import FullReferenceScores
     from hsfuse.pairs.wald_level import Level, Part
     from hsfuse.scenes import PixelWindow
-    from hsfuse.subspace.adapter import TensorPatch
+    from hsfuse.subspace.patch import PairPatch
 
 _MOST_PIXELS = 4 * PART_EDGE**2
 _MOST_PATCHES = 8
@@ -35,7 +35,7 @@ class HeldBack:
     parts: tuple[Part, ...]
     """Of what is held back, evenly spread."""
 
-    patches: tuple[TensorPatch, ...]
+    patches: tuple[PairPatch, ...]
     """Of the whole scene, without truth: what a method is fitted on."""
 
     model: ImagingModel

@@ -42,7 +42,7 @@ _DRAWS = 4  # of a patch, until one has valid pixels
 class ReducedTask(ABC, Generic[_Loaded]):
     """Patches of the training part of every scene; the rest judges.
 
-    Parts of scenes are read when a patch of theirs is drawn, and kept while there is memory. Patch i of step n is
+    Parts of scenes are read when a patch of theirs is drawn, and kept while there is memory. PairPatch i of step n is
     drawn from a generator of its own, so that a batch may be shared by any number of processes.
     """
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse
-from hsfuse.subspace.adapter import TensorPatch
+from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,9 +35,9 @@ class KnownPair:
     """R and B."""
 
     @property
-    def patch(self) -> TensorPatch:
+    def patch(self) -> PairPatch:
         """The whole pair as a patch without holes."""
-        return TensorPatch.all_valid(self.hsi, self.msi)
+        return PairPatch.all_valid(self.hsi, self.msi)
 
 
 def make_pair(

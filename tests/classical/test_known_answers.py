@@ -15,7 +15,7 @@ from hsfuse.classical.circulant import Circulant, differences, differences_adjoi
 from hsfuse.classical.covariances import Covariances
 from hsfuse.classical.vca import vertex_spectra
 from hsfuse.imaging import BlurDecimate, PointSpread
-from hsfuse.subspace.adapter import TensorPatch
+from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ def test_each_hsi_band_takes_the_msi_band_that_it_follows(known_pair: Callable[.
     gains = torch.tensor([[2.0, 0], [0, -3], [0.5, 0]])
     truth = torch.einsum("bm,mhw->bhw", gains, msi)
     hsi = pair.model.blur(truth)
-    fitted = MTFGLP.fit([TensorPatch.all_valid(hsi, msi)], pair.model)
+    fitted = MTFGLP.fit([PairPatch.all_valid(hsi, msi)], pair.model)
     assert torch.allclose(fitted.gains, gains, atol=1e-4)
 
 
@@ -80,7 +80,7 @@ def test_hysure_knows_a_shift(known_pair: Callable[..., KnownPair]) -> None:
     pair = known_pair(6, noise=0.004)
     model = type(pair.model)(pair.model.srf, pair.model.psf, (0.6, -0.4))
     hsi = model.blur(pair.truth)
-    patch = TensorPatch.all_valid(hsi, pair.msi)
+    patch = PairPatch.all_valid(hsi, pair.msi)
     inner = (slice(None), slice(9, -9), slice(9, -9))
 
     def error(assumed: object) -> float:
@@ -98,7 +98,7 @@ def test_cnmf_unmixes_what_is_mixed_of_pure_pixels(known_pair: Callable[..., Kno
     truth = torch.from_numpy(spectra[:, labels]).float()
     msi = pair.model.srf.project(truth)
     hsi = pair.model.blur(truth)
-    fused = CNMF.fit([TensorPatch.all_valid(hsi, msi)], pair.model, endmembers=3)(hsi, msi)
+    fused = CNMF.fit([PairPatch.all_valid(hsi, msi)], pair.model, endmembers=3)(hsi, msi)
     assert (fused - truth).square().mean().sqrt() < 0.12 * truth.std()
     assert fused.min() >= 0
 
@@ -107,7 +107,7 @@ def test_cnmf_bears_a_hole_where_it_would_refit(known_pair: Callable[..., KnownP
     pair = known_pair(4, edge=80, ratio=2)
     valid = torch.ones(80, 80, dtype=torch.bool)
     valid[4:76, 4:76] = False
-    patch = TensorPatch(pair.hsi, valid, pair.msi, torch.ones(160, 160, dtype=torch.bool))
+    patch = PairPatch(pair.hsi, valid, pair.msi, torch.ones(160, 160, dtype=torch.bool))
     fused = CNMF.fit([patch], pair.model, endmembers=8)(pair.hsi, pair.msi)
     assert (fused - pair.truth).square().mean().sqrt() < 0.5 * pair.truth.std()
 

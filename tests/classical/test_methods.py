@@ -13,7 +13,7 @@ from torch import Tensor
 from hsfuse.classical import CNMF, GSA, MTFGLP, HySure, SubspaceLinear
 from hsfuse.errors import SceneError
 from hsfuse.imaging import upsample
-from hsfuse.subspace.adapter import TensorPatch
+from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,9 +59,9 @@ def test_what_is_masked_enters_no_statistic(method: Any, mixed_pair: KnownPair) 
     hsi, msi = mixed_pair.hsi.clone(), mixed_pair.msi.clone()
     hsi_valid, msi_valid = (torch.ones(image.shape[-2:], dtype=torch.bool) for image in (hsi, msi))
     hsi_valid[:7], msi_valid[:, :20] = False, False
-    expected = method.fit([TensorPatch(hsi, hsi_valid, msi, msi_valid)], mixed_pair.model)
+    expected = method.fit([PairPatch(hsi, hsi_valid, msi, msi_valid)], mixed_pair.model)
     hsi[:, :6], msi[:, :, :18] = 50.0, -30.0
-    found = method.fit([TensorPatch(hsi, hsi_valid, msi, msi_valid)], mixed_pair.model)
+    found = method.fit([PairPatch(hsi, hsi_valid, msi, msi_valid)], mixed_pair.model)
     tile = mixed_pair.hsi[:, 10:, 10:], mixed_pair.msi[:, 30:, 30:]
     assert error(found(*tile), expected(*tile)) < 1e-3 * float(mixed_pair.truth.std())
 
@@ -70,7 +70,7 @@ def test_what_is_masked_enters_no_statistic(method: Any, mixed_pair: KnownPair) 
 def test_the_msi_may_be_in_units_of_its_own(method: Any, mixed_pair: KnownPair) -> None:
     plain = method.fit([mixed_pair.patch], mixed_pair.model)(mixed_pair.hsi, mixed_pair.msi)
     counts = 3000 * mixed_pair.msi + 200
-    patch = TensorPatch.all_valid(mixed_pair.hsi, counts)
+    patch = PairPatch.all_valid(mixed_pair.hsi, counts)
     fused = method.fit([patch], mixed_pair.model)(mixed_pair.hsi, counts)
     assert error(fused, plain) < 0.02 * float(mixed_pair.truth.std())
 
@@ -79,7 +79,7 @@ def test_the_msi_may_be_in_units_of_its_own(method: Any, mixed_pair: KnownPair) 
 def test_the_pair_may_be_in_counts(method: Any, mixed_pair: KnownPair) -> None:
     plain = method.fit([mixed_pair.patch], mixed_pair.model)(mixed_pair.hsi, mixed_pair.msi)
     hsi, msi = 10_000 * mixed_pair.hsi, 10_000 * mixed_pair.msi
-    fused = method.fit([TensorPatch.all_valid(hsi, msi)], mixed_pair.model)(hsi, msi)
+    fused = method.fit([PairPatch.all_valid(hsi, msi)], mixed_pair.model)(hsi, msi)
     assert error(fused / 10_000, plain) < 2e-3 * float(mixed_pair.truth.std())
 
 
@@ -92,7 +92,7 @@ def test_the_same_input_gives_the_same_bits(method: Any, mixed_pair: KnownPair) 
 @every_method
 def test_patches_of_a_scene_serve_as_well_as_the_whole(method: Any, mixed_pair: KnownPair) -> None:
     patches = [
-        TensorPatch.all_valid(
+        PairPatch.all_valid(
             mixed_pair.hsi[:, row : row + 15, column : column + 15],
             mixed_pair.msi[:, 3 * row : 3 * row + 45, 3 * column : 3 * column + 45],
         )
@@ -110,11 +110,11 @@ def test_too_few_pixels_are_refused(method: Any, mixed_pair: KnownPair) -> None:
     nowhere = torch.zeros_like(patch.hsi_valid)
     nowhere[0, :5] = True
     with pytest.raises(SceneError, match="5 valid pixels"):
-        method.fit([TensorPatch(patch.hsi, nowhere, patch.msi, patch.msi_valid)], mixed_pair.model)
+        method.fit([PairPatch(patch.hsi, nowhere, patch.msi, patch.msi_valid)], mixed_pair.model)
 
 
 def test_cnmf_refuses_a_constant_msi(mixed_pair: KnownPair) -> None:
-    patch = TensorPatch.all_valid(mixed_pair.hsi, torch.full_like(mixed_pair.msi, 0.25))
+    patch = PairPatch.all_valid(mixed_pair.hsi, torch.full_like(mixed_pair.msi, 0.25))
     with pytest.raises(SceneError, match="constant"):
         CNMF.fit([patch], mixed_pair.model)
 
@@ -122,7 +122,7 @@ def test_cnmf_refuses_a_constant_msi(mixed_pair: KnownPair) -> None:
 @pytest.mark.parametrize("method", [GSA, MTFGLP, HySure, SubspaceLinear])
 def test_a_constant_scene_stays_constant(method: Any, mixed_pair: KnownPair) -> None:
     hsi, msi = torch.full_like(mixed_pair.hsi, 0.3), torch.full_like(mixed_pair.msi, 0.3)
-    fused = method.fit([TensorPatch.all_valid(hsi, msi)], mixed_pair.model)(hsi, msi)
+    fused = method.fit([PairPatch.all_valid(hsi, msi)], mixed_pair.model)(hsi, msi)
     torch.testing.assert_close(fused, torch.full_like(fused, 0.3), rtol=0, atol=1e-6)
 
 
@@ -130,7 +130,7 @@ def test_a_constant_scene_stays_constant(method: Any, mixed_pair: KnownPair) -> 
 def test_a_constant_msi_band_and_hsi_band_do_no_harm(method: Any, mixed_pair: KnownPair) -> None:
     hsi, msi = mixed_pair.hsi.clone(), mixed_pair.msi.clone()
     hsi[3], msi[1] = 0.0, 0.5
-    fused = method.fit([TensorPatch.all_valid(hsi, msi)], mixed_pair.model)(hsi, msi)
+    fused = method.fit([PairPatch.all_valid(hsi, msi)], mixed_pair.model)(hsi, msi)
     assert torch.isfinite(fused).all()
     assert fused[3].abs().max() < 0.02
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tensorly.datasets import load_indian_pines
 
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade, load_srf
-from hsfuse.pairs.pair import ImagedPair, open_pair
+from hsfuse.pairs.pair import Pair, open_pair
 from hsfuse.scenes import PixelWindow
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def test_no_test_pixel_of_a_real_pair_enters_training(
     hsi[:, :20, 28:], msi[:, :60, 84:] = 1000, 1000
     pair = open_pair(write_raster("hsi.tif", hsi, pixel=30), write_raster("msi.tif", msi, pixel=10))
     imaging = ImagingModel(SpectralResponse(np.eye(6)[[1, 4]], ("a", "b")), PointSpread.gaussian(3, 1.5))
-    known = papers.real_pair.Known(ImagedPair(pair, imaging, "", "", None, None, ()), tmp_path / "imaging.json")
+    known = papers.real_pair.Known(Pair(pair, imaging, "", "", None, None, ()), tmp_path / "imaging.json")
     test = papers.training.upper_right(pair.window, 20, 20)
     levels = known.training(test)
     assert [(level.area.height, level.area.width) for level in levels] == [(9, 16), (6, 9)]

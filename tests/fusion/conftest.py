@@ -11,7 +11,7 @@ from hsfuse.scenes import PairBlock
 
 @dataclass
 class ArraySource:
-    """A pair in memory, read like a `Pair`."""
+    """A pair in memory, read like a `ScenePair`."""
 
     whole: PairBlock
     ratio: int

@@ -8,11 +8,11 @@ import torch
 
 from hsfuse.errors import WeightsError
 from hsfuse.fusion.band_network import BandNetworkMethod, require_fit
-from hsfuse.fusion.engine import as_patch
 from hsfuse.fusion.methods import choose_method
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse
 from hsfuse.models import ARCHITECTURES
 from hsfuse.models.weights import WeightsCard, save_weights
+from hsfuse.subspace.patch import PairPatch
 
 NM = np.linspace(450, 900, 24)
 CONFIG = {"bands": 24, "msi_bands": 4, "ratio": 3, "stages": 1, "features": 4, "subspace": 4, "share_stages": False}
@@ -35,7 +35,7 @@ def test_a_pair_of_the_sensors_is_fused(weights, made_pair):
     source, model = made_pair(rows=12, columns=15)
     chosen = choose_method("mgdunlss", str(weights.path))
     assert isinstance(chosen.method, BandNetworkMethod)
-    patch = as_patch(source.whole)
+    patch = PairPatch.of(source.whole)
     fitted = chosen.on(torch.device("cpu")).fit([patch], model)
     fused = fitted(patch.hsi, patch.msi)
     assert (fused.shape, fused.dtype) == ((24, 36, 45), torch.float32)

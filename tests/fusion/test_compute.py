@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from hsfuse.fusion.compute import to_device
-from hsfuse.fusion.engine import as_patch
 from hsfuse.fusion.methods import choose_method
+from hsfuse.subspace.patch import PairPatch
 
 
 def tensors(thing):
@@ -24,7 +24,7 @@ def tensors(thing):
 
 def test_a_fitted_network_moves_with_its_adapter(made_pair):
     source, model = made_pair(rows=30, columns=30)
-    fitted = choose_method("mgdunlss").method.fit([as_patch(source.whole)], model)
+    fitted = choose_method("mgdunlss").method.fit([PairPatch.of(source.whole)], model)
     assert len(list(tensors(fitted))) > 20
     moved = to_device(fitted, torch.device("meta"))
     assert {tensor.device.type for tensor in tensors(moved)} == {"meta"}
@@ -44,7 +44,7 @@ def test_what_is_there_already_is_handed_back_as_it_is():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_network_on_cuda_gives_what_it_gives_on_the_cpu(made_pair):
     source, model = made_pair(rows=30, columns=30)
-    patch = as_patch(source.whole)
+    patch = PairPatch.of(source.whole)
     chosen = choose_method("mgdunlss")
     expected = chosen.method.fit([patch], model)(patch.hsi, patch.msi)
     device = torch.device("cuda")

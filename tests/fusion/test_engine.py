@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from hsfuse.errors import WorkError
-from hsfuse.fusion.engine import Compute, as_patch, fuse_tiles
+from hsfuse.fusion.engine import Compute, fuse_tiles
 from hsfuse.fusion.methods import METHODS, choose_method
 from hsfuse.fusion.tiles import TilePlan
+from hsfuse.subspace.patch import PairPatch
 
 CPU = Compute(torch.device("cpu"))
 TILED = ["gsa", "mtf-glp", "mtf-glp-subspace", "bicubic"]
@@ -53,7 +54,7 @@ def fused(source, fitted, *, tile, overlap=None, align=64):
 @pytest.mark.parametrize("name", TILED)
 def test_methods_of_finite_reach_do_not_show_their_tiles(name, made_pair):
     source, model = made_pair()
-    fitted = choose_method(name).method.fit([as_patch(source.whole)], model)
+    fitted = choose_method(name).method.fit([PairPatch.of(source.whole)], model)
     whole, tiled = fused(source, fitted, tile=100), fused(source, fitted, tile=36)
     spread = np.ptp(whole.image)
     assert len(tiled.rows) > 1
@@ -65,7 +66,7 @@ def test_a_linear_gradient_has_no_seam(name, made_pair):
     ramp = np.linspace(0.2, 1, 180, dtype=np.float32)
     gradient = (ramp[:, None] + ramp[None, :])[None] * np.linspace(0.5, 1, 24, dtype=np.float32)[:, None, None]
     source, model = made_pair(image=gradient)
-    fitted = choose_method(name).method.fit([as_patch(source.whole)], model)
+    fitted = choose_method(name).method.fit([PairPatch.of(source.whole)], model)
     image = fused(source, fitted, tile=40).image[:, 12:-12, 12:-12]
     bends = np.abs(np.diff(image, n=2, axis=1)).max(), np.abs(np.diff(image, n=2, axis=2)).max()
     assert max(bends) < 2e-3 * np.ptp(gradient)
@@ -73,7 +74,7 @@ def test_a_linear_gradient_has_no_seam(name, made_pair):
 
 def test_steps_across_the_networks_tile_borders_are_no_larger_than_elsewhere(made_pair):
     source, model = made_pair()
-    fitted = choose_method("mgdunlss").method.fit([as_patch(source.whole)], model)
+    fitted = choose_method("mgdunlss").method.fit([PairPatch.of(source.whole)], model)
     overlap = 2 * fitted.margin + 4
     plan = TilePlan.make(66, 60, 3, tile=40, overlap=overlap, margin=fitted.margin)
     whole, tiled = fused(source, fitted, tile=100).image, fused(source, fitted, tile=40).image
@@ -87,7 +88,7 @@ def test_steps_across_the_networks_tile_borders_are_no_larger_than_elsewhere(mad
 
 def test_holes_come_out_as_holes_and_touch_nothing_else(made_pair):
     source, model = made_pair()
-    fitted = choose_method("mtf-glp").method.fit([as_patch(source.whole)], model)
+    fitted = choose_method("mtf-glp").method.fit([PairPatch.of(source.whole)], model)
     clean = fused(source, fitted, tile=36).image
     source.whole.hsi_valid[20:23, 30:34] = False
     source.whole.hsi[:, 20:23, 30:34] = np.nan
@@ -148,7 +149,7 @@ def test_a_full_device_says_what_to_do(made_pair):
 @pytest.mark.parametrize("stage", ["read", "write"])
 def test_a_stage_that_fails_stops_the_run_with_its_own_error(stage, made_pair):
     source, model = made_pair(rows=40, columns=40)
-    fitted = choose_method("bicubic").method.fit([as_patch(source.whole)], model)
+    fitted = choose_method("bicubic").method.fit([PairPatch.of(source.whole)], model)
 
     class BrokenSink(ArraySink):
         def write(self, row, values, valid):

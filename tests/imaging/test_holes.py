@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hsfuse.imaging.holes import fill_holes, fine_valid
+from hsfuse.imaging.holes import fill_holes
 from hsfuse.scenes import PairBlock
 
 
@@ -29,4 +29,4 @@ def test_a_fused_pixel_needs_both_images():
     msi_valid[0, 0] = False
     block = PairBlock(np.zeros((3, 1, 2), np.float32), hsi_valid, np.zeros((2, 2, 4), np.float32), msi_valid)
     expected = [[False, True, False, False], [True, True, False, False]]
-    np.testing.assert_array_equal(fine_valid(block, 2), expected)
+    np.testing.assert_array_equal(block.fine_valid, expected)

@@ -27,7 +27,8 @@ from hsfuse.models.ssrfn_blocks import (
     attend_unlike,
 )
 from hsfuse.models.weights import WeightsCard, save_weights
-from hsfuse.subspace.adapter import SceneCondition, SubspaceInputs, TensorPatch
+from hsfuse.subspace.adapter import SceneCondition, SubspaceInputs
+from hsfuse.subspace.patch import PairPatch
 
 BLOCKS = Blocks("both", "row", 8)
 
@@ -367,7 +368,7 @@ def test_a_weights_file_serves_as_the_method(tmp_path: Path):
     truth = torch.einsum("ck,khw->chw", torch.rand(20, 4), upsample(torch.rand(4, 30, 36), 2))
     imaging = ImagingModel(srf, PointSpread.gaussian(3, 1.0))
     hsi, msi = imaging.blur(truth), torch.einsum("bc,chw->bhw", torch.from_numpy(srf.matrix).float(), truth)
-    fitted = chosen.method.fit([TensorPatch.all_valid(hsi, msi)], imaging)
+    fitted = chosen.method.fit([PairPatch.all_valid(hsi, msi)], imaging)
     fused = fitted(hsi, msi)
     assert fused.shape == truth.shape
     assert (fused - truth).square().mean() < (upsample(hsi, 3) - truth).square().mean()

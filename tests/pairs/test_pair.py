@@ -9,7 +9,7 @@ import pytest
 import rasterio
 
 from hsfuse.imaging import load_srf
-from hsfuse.pairs.pair import ImagedPair, image_pair, open_pair
+from hsfuse.pairs.pair import Pair, image_pair, open_pair
 
 from ..commands.conftest import RESPONSE, WAVELENGTH
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SENTINEL = {"SPACECRAFT_NAME": "Sentinel-2B"}
 
 
-def imaged(make_pair: MakePair, **msi: object) -> ImagedPair:
+def imaged(make_pair: MakePair, **msi: object) -> Pair:
     pair = make_pair(msi=msi)
     return image_pair(open_pair(pair.hsi, pair.msi), psf="gaussian:0.7")
 

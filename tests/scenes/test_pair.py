@@ -13,7 +13,7 @@ from rasterio.crs import CRS
 from rasterio.warp import transform as transform_points
 
 from hsfuse.errors import PairError, RequestError
-from hsfuse.scenes import Grid, Pair, PixelWindow, Scene
+from hsfuse.scenes import Grid, PixelWindow, Scene, ScenePair
 from hsfuse.scenes.pair import resample
 from hsfuse.scenes.scene import Block
 
@@ -37,10 +37,10 @@ def plane(grid: Grid, crs: CRS | None = None) -> NDArray[np.float32]:
     return values.reshape(1, grid.height, grid.width).astype(np.float32)
 
 
-def open_pair(write_raster: WriteRaster, hsi: dict[str, Any], msi: dict[str, Any], **options: Any) -> Pair:
+def open_pair(write_raster: WriteRaster, hsi: dict[str, Any], msi: dict[str, Any], **options: Any) -> ScenePair:
     hsi_path = write_raster("hsi.tif", **({"numbers": HSI, "pixel": 30.0} | hsi))
     msi_path = write_raster("msi.tif", **({"numbers": MSI, "pixel": 10.0} | msi))
-    return Pair.open(Scene.open(hsi_path), Scene.open(msi_path), **options)
+    return ScenePair.open(Scene.open(hsi_path), Scene.open(msi_path), **options)
 
 
 # --- grids that nest ---
@@ -293,5 +293,5 @@ def test_a_sample_is_never_larger_than_asked(
                 width=numbers.shape[2], dtype=numbers.dtype, transform=Affine(pixel, 0, X, 0, -pixel, Y),
             ) as dataset:  # fmt: skip
                 dataset.write(numbers)
-    blocks = Pair.open(Scene.open(folder / "h.tif"), Scene.open(folder / "m.tif")).sample(max_pixels, patch)
+    blocks = ScenePair.open(Scene.open(folder / "h.tif"), Scene.open(folder / "m.tif")).sample(max_pixels, patch)
     assert 0 < sum(block.hsi_valid.size for block in blocks) <= max_pixels

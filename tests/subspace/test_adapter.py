@@ -6,8 +6,9 @@ import torch
 
 from hsfuse.errors import SceneError
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade, upsample
-from hsfuse.subspace.adapter import SceneAdapter, TensorPatch
+from hsfuse.subspace.adapter import SceneAdapter
 from hsfuse.subspace.basis import SpectralSubspace, band_noise
+from hsfuse.subspace.patch import PairPatch
 
 RATIO = 3
 
@@ -39,14 +40,14 @@ def psnr(image, truth):
 
 def test_as_many_members_as_msi_bands_are_recovered_exactly():
     hsi, msi, truth, model = simulated(mixed_scene())
-    adapter = SceneAdapter.fit([TensorPatch.all_valid(hsi, msi)], model)
+    adapter = SceneAdapter.fit([PairPatch.all_valid(hsi, msi)], model)
     inputs = adapter.inputs(hsi, msi)
     assert psnr(adapter.decode(inputs.linear, inputs, hsi), truth) > 55
 
 
 def test_noise_costs_less_than_it_would_if_it_were_upsampled():
     hsi, msi, truth, model = simulated(mixed_scene(), snr=25)
-    adapter = SceneAdapter.fit([TensorPatch.all_valid(hsi, msi)], model)
+    adapter = SceneAdapter.fit([PairPatch.all_valid(hsi, msi)], model)
     inputs = adapter.inputs(hsi, msi)
     fused = adapter.decode(inputs.linear, inputs, hsi)
     careless = fused + upsample(hsi - adapter.subspace.decode(inputs.hsi), RATIO)
@@ -57,7 +58,7 @@ def test_a_rare_spectrum_outside_of_the_subspace_is_kept():
     image = mixed_scene()
     image[33, 27:33, 27:33] += 1.0  # one band only, in one place
     hsi, msi, _, model = simulated(image, snr=35)
-    adapter = SceneAdapter.fit([TensorPatch.all_valid(hsi, msi)], model, size=4)
+    adapter = SceneAdapter.fit([PairPatch.all_valid(hsi, msi)], model, size=4)
     inputs = adapter.inputs(hsi, msi)
     fused = adapter.decode(inputs.linear, inputs, hsi)
     assert float(fused[33, 28:32, 28:32].mean() - fused[32, 28:32, 28:32].mean()) > 0.6
@@ -89,13 +90,13 @@ def test_noise_is_found_in_every_band_with_many_and_with_few_pixels(count, toler
 
 def test_invalid_pixels_do_not_enter_statistics():
     hsi, msi, _, model = simulated(mixed_scene())
-    clean = SceneAdapter.fit([TensorPatch.all_valid(hsi, msi)], model)
-    part = SceneAdapter.fit([TensorPatch.all_valid(hsi[:, :, :14], msi[:, :, :42])], model)
+    clean = SceneAdapter.fit([PairPatch.all_valid(hsi, msi)], model)
+    part = SceneAdapter.fit([PairPatch.all_valid(hsi[:, :, :14], msi[:, :, :42])], model)
     valid, msi_valid = torch.ones(20, 20, dtype=torch.bool), torch.ones(60, 60, dtype=torch.bool)
     valid[:, 14:] = False
     broken = hsi.clone()
     broken[:, :, 14:] = 1e6
-    holed = SceneAdapter.fit([TensorPatch(broken, valid, msi, msi_valid)], model)
+    holed = SceneAdapter.fit([PairPatch(broken, valid, msi, msi_valid)], model)
     torch.testing.assert_close(holed.subspace.mean, part.subspace.mean)
     assert not torch.allclose(holed.subspace.mean, clean.subspace.mean)
     # a hole of the MSI takes the HSI pixels out whose PSF reaches into it
@@ -103,7 +104,7 @@ def test_invalid_pixels_do_not_enter_statistics():
     msi = msi.clone()
     msi[:, 30, 30] = 1e6
     assert (
-        SceneAdapter.fit([TensorPatch(hsi, torch.ones_like(valid), msi, msi_valid)], model).prediction.residual.max()
+        SceneAdapter.fit([PairPatch(hsi, torch.ones_like(valid), msi, msi_valid)], model).prediction.residual.max()
         < 1e3
     )
 
@@ -111,7 +112,7 @@ def test_invalid_pixels_do_not_enter_statistics():
 def test_mixing_is_what_the_msi_makes_of_coefficients():
     hsi, msi, truth, model = simulated(mixed_scene())
     msi = 3 * msi + 0.5  # other units than the HSI's
-    adapter = SceneAdapter.fit([TensorPatch.all_valid(hsi, msi)], model, size=4)
+    adapter = SceneAdapter.fit([PairPatch.all_valid(hsi, msi)], model, size=4)
     prediction = adapter.prediction
     seen = torch.einsum("kj,jhw->khw", prediction.mixing, adapter.subspace.encode(truth))
     seen += prediction.mixing_offset[:, None, None]
@@ -123,7 +124,7 @@ def test_units_do_not_matter():
     hsi, msi, _, model = simulated(mixed_scene(), snr=35)
     fused = []
     for scale in (1.0, 1e4):
-        adapter = SceneAdapter.fit([TensorPatch.all_valid(hsi * scale, msi * scale)], model)
+        adapter = SceneAdapter.fit([PairPatch.all_valid(hsi * scale, msi * scale)], model)
         inputs = adapter.inputs(hsi * scale, msi * scale)
         fused.append(adapter.decode(inputs.linear, inputs, hsi * scale) / scale)
     torch.testing.assert_close(fused[0], fused[1], rtol=1e-3, atol=1e-3)
@@ -132,4 +133,4 @@ def test_units_do_not_matter():
 def test_too_few_pixels_are_refused():
     hsi, msi, _, model = simulated(mixed_scene())
     with pytest.raises(SceneError, match="at least 8"):
-        SceneAdapter.fit([TensorPatch.all_valid(hsi[:, :2, :2], msi[:, :6, :6])], model)
+        SceneAdapter.fit([PairPatch.all_valid(hsi[:, :2, :2], msi[:, :6, :6])], model)

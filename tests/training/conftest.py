@@ -18,7 +18,7 @@ from hsfuse.training.episodes import Reference
 
 @dataclass
 class ArrayPair:
-    """A pair in memory with the face of a `Pair`."""
+    """A pair in memory with the face of a `ScenePair`."""
 
     whole: PairBlock
     ratio: int

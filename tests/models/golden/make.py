@@ -16,7 +16,7 @@ from tensorly.datasets import load_indian_pines
 from hsfuse.fusion.methods import choose_method
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade
 from hsfuse.models.weights import bundled_weights
-from hsfuse.subspace.adapter import TensorPatch
+from hsfuse.subspace.patch import PairPatch
 
 FOLDER = Path(__file__).parent
 
@@ -39,7 +39,7 @@ def fused(weights: str | None, model: str, given: dict[str, torch.Tensor]) -> to
     response = SpectralResponse(srf, tuple(f"B{band + 1}" for band in range(len(srf))))
     imaging = ImagingModel(response, PointSpread(given["psf"].numpy(), 3))
     method = choose_method(model, weights).method
-    fitted = method.fit([TensorPatch.all_valid(given["hsi"], given["msi"])], imaging)
+    fitted = method.fit([PairPatch.all_valid(given["hsi"], given["msi"])], imaging)
     with torch.inference_mode():
         return fitted(given["hsi"], given["msi"])
 

@@ -1,0 +1,64 @@
+"""A window of a pair as tensors: what statistics are fitted on and methods are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from hsfuse.imaging.holes import fill_holes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from hsfuse.imaging import BlurDecimate, PatchLike
+
+
+@dataclass(frozen=True)
+class PairPatch:
+    """A contiguous part of a pair, its holes filled; the masks say what may enter a statistic."""
+
+    hsi: Tensor
+    """Y, float32 (C, h, w)."""
+
+    hsi_valid: Tensor
+    """Bool (h, w)."""
+
+    msi: Tensor
+    """P, float32 (c, r·h, r·w)."""
+
+    msi_valid: Tensor
+    """Bool (r·h, r·w)."""
+
+    @classmethod
+    def of(cls, block: PatchLike) -> PairPatch:
+        """The window of a pair as methods take it: holes filled, masks telling where they were."""
+        return cls(
+            torch.from_numpy(fill_holes(block.hsi, block.hsi_valid)),
+            torch.from_numpy(block.hsi_valid),
+            torch.from_numpy(fill_holes(block.msi, block.msi_valid)),
+            torch.from_numpy(block.msi_valid),
+        )
+
+    @classmethod
+    def all_valid(cls, hsi: Tensor, msi: Tensor) -> PairPatch:
+        """A patch without holes."""
+        return cls(
+            hsi,
+            torch.ones(hsi.shape[-2:], dtype=torch.bool),
+            msi,
+            torch.ones(msi.shape[-2:], dtype=torch.bool),
+        )
+
+
+def low_resolution(patch: PairPatch, blur: BlurDecimate) -> tuple[Tensor, Tensor]:
+    """Spectra (n, C) of Y and (n, c) of P B where every fine pixel under the PSF is valid."""
+    use = usable_pixels(patch, blur)
+    return patch.hsi[:, use].T, blur(patch.msi)[:, use].T
+
+
+def usable_pixels(patch: PairPatch, blur: BlurDecimate) -> Tensor:
+    """The HSI pixels that are valid with every fine pixel under their PSF, bool (h, w)."""
+    covered: Tensor = blur(patch.msi_valid[None].float())[0] > 1 - 1e-4
+    return covered & patch.hsi_valid
