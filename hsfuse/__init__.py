@@ -1,3 +1,124 @@
-"""hsfuse: the spectra of a hyperspectral sensor at the resolution of a multispectral one."""
+"""hsfuse: the spectra of a hyperspectral sensor at the resolution of a multispectral one.
+
+    import hsfuse
+
+    pair = hsfuse.open_pair("prisma.tif", "s2.tif", srf="sentinel-2a")
+    hsfuse.fuse(pair, "out.tif")
+
+The verbs are those of the command line; they take an open pair, a `PairRequest`, or paths. Names are loaded when they
+are first used (PEP 562), so that importing hsfuse costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from hsfuse.commands.compare import Comparison, compare
+    from hsfuse.commands.doctor import Diagnosis, doctor
+    from hsfuse.commands.estimate import EstimateResult, estimate
+    from hsfuse.commands.evaluate import Evaluation, evaluate
+    from hsfuse.commands.fuse import FuseResult, fuse
+    from hsfuse.commands.info import Info, info
+    from hsfuse.commands.simulate import Simulation, simulate
+    from hsfuse.commands.train_reduced import TrainResult, train_reduced
+    from hsfuse.commands.weights import list_weights, show_weights, verify_weights
+    from hsfuse.errors import HsfuseError, RequestError, WorkError
+    from hsfuse.fusion.compute import Compute
+    from hsfuse.fusion.job import OutputFormat, Tiling
+    from hsfuse.imaging import ImagingModel
+    from hsfuse.pairs.pair import Pair
+    from hsfuse.pairs.request import PairRequest, open_pair
+    from hsfuse.progress import SILENT, Progress
+    from hsfuse.scenes import PixelWindow
+    from hsfuse.training.start import NetworkRequest, TrainingPlan
+
+_HOMES = {
+    "Comparison": "commands.compare",
+    "Compute": "fusion.compute",
+    "Diagnosis": "commands.doctor",
+    "EstimateResult": "commands.estimate",
+    "Evaluation": "commands.evaluate",
+    "FuseResult": "commands.fuse",
+    "HsfuseError": "errors",
+    "ImagingModel": "imaging",
+    "Info": "commands.info",
+    "NetworkRequest": "training.start",
+    "OutputFormat": "fusion.job",
+    "Pair": "pairs.pair",
+    "PairRequest": "pairs.request",
+    "PixelWindow": "scenes",
+    "Progress": "progress",
+    "RequestError": "errors",
+    "SILENT": "progress",
+    "Simulation": "commands.simulate",
+    "Tiling": "fusion.job",
+    "TrainResult": "commands.train_reduced",
+    "TrainingPlan": "training.start",
+    "WorkError": "errors",
+    "compare": "commands.compare",
+    "doctor": "commands.doctor",
+    "estimate": "commands.estimate",
+    "evaluate": "commands.evaluate",
+    "fuse": "commands.fuse",
+    "info": "commands.info",
+    "list_weights": "commands.weights",
+    "open_pair": "pairs.request",
+    "show_weights": "commands.weights",
+    "simulate": "commands.simulate",
+    "train_reduced": "commands.train_reduced",
+    "verify_weights": "commands.weights",
+}
+"""Where each public name lives, below this package."""
+
+__all__ = [
+    "SILENT",
+    "Comparison",
+    "Compute",
+    "Diagnosis",
+    "EstimateResult",
+    "Evaluation",
+    "FuseResult",
+    "HsfuseError",
+    "ImagingModel",
+    "Info",
+    "NetworkRequest",
+    "OutputFormat",
+    "Pair",
+    "PairRequest",
+    "PixelWindow",
+    "Progress",
+    "RequestError",
+    "Simulation",
+    "Tiling",
+    "TrainResult",
+    "TrainingPlan",
+    "WorkError",
+    "__version__",
+    "compare",
+    "doctor",
+    "estimate",
+    "evaluate",
+    "fuse",
+    "info",
+    "list_weights",
+    "open_pair",
+    "show_weights",
+    "simulate",
+    "train_reduced",
+    "verify_weights",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

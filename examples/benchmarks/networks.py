@@ -27,6 +27,7 @@ from affine import Affine
 from torch import Tensor, nn
 
 from hsfuse.commands.fuse import fuse
+from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.memory import peak_megabytes
 from hsfuse.imaging import BlurDecimate, PointSpread
 from hsfuse.models import mamba
@@ -249,7 +250,8 @@ def measure_fuse(name: str, edge: int, bands: int, precision: str) -> None:
         with counted_scan(clock, "scan"):
             result = fuse(
                 folder / "hsi.tif", folder / "msi.tif", folder / "out.tif", model=model,
-                weights=str(folder / "w.safetensors"), psf="gaussian:1.0", srf="estimate", precision=precision,
+                weights=str(folder / "w.safetensors"), psf="gaussian:1.0", srf="estimate",
+                compute=Compute(precision=precision),
             )  # fmt: skip
     print(
         f"{name}: fuse of {result.width}×{result.height} pixels, {result.bands} bands, {result.precision}: "

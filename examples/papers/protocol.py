@@ -19,7 +19,7 @@ from hsfuse.errors import HsfuseError, OutputError, RequestError
 from hsfuse.fusion.methods import choose_method
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade, load_srf
 from hsfuse.imaging.psf import FWHM_PER_SIGMA
-from hsfuse.pairs.wald_level import ArrayLevel
+from hsfuse.pairs.wald_level import SimulatedPair
 from hsfuse.report.csv_table import check_csv_target, write_csv
 from hsfuse.scenes import PixelWindow, parse_band_list
 
@@ -173,11 +173,11 @@ def run_simulated(experiment: Experiment, options: argparse.Namespace, changes: 
     check_targets(options)
     others = {named(name): choose_method(name) for name in methods_of(options)}
     training, test = simulate(open_cube(options.file, options.key), experiment, options)
-    levels = [ArrayLevel(pair, f"training area {index + 1}") for index, pair in enumerate(training)]
+    scenes = [SimulatedPair(pair, f"training area {index + 1}") for index, pair in enumerate(training)]
     scores: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = options.weights or Path(folder) / f"{options.model}.safetensors"
-        train(levels, options, patch=options.patch or experiment.patch, title=experiment.title, output=path)
+        train(scenes, options, patch=options.patch or experiment.patch, title=experiment.title, output=path)
         for name, method in {trained_name(options.model): choose_method(options.model, str(path)), **others}.items():
             with failing_alone(name):
                 scores[name] = evaluate(test, method, options)

@@ -14,9 +14,9 @@ import argparse
 import contextlib
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from protocol import check_targets, failing_alone, guarded, methods_of, named, size
 from tables import csv_rows, table, trained_name
@@ -25,9 +25,11 @@ from training import add_training_options, remaining, train, upper_right
 from hsfuse.commands.compare import compare
 from hsfuse.commands.evaluate import evaluate
 from hsfuse.commands.fuse import fuse
+from hsfuse.fusion.compute import Compute
+from hsfuse.fusion.job import OutputFormat, Tiling
 from hsfuse.fusion.methods import choose_method
-from hsfuse.pairs.pair import image_pair, open_pair
-from hsfuse.pairs.wald_level import PairLevel
+from hsfuse.pairs.request import PairRequest, open_pair
+from hsfuse.pairs.wald_level import ReducedPair
 from hsfuse.report.csv_table import write_csv
 from hsfuse.scenes import PixelWindow, ScenePair
 
@@ -50,34 +52,36 @@ TEST = (210, 210)
 class Known:
     """A pair and the imaging model found on all of it, as the options that every command takes."""
 
-    imaged: Pair
+    pair: Pair
     """The pair."""
 
     model: Path
     """Its imaging model as a file."""
 
-    def options(self) -> dict[str, Any]:
-        """Which images, and R and B between them."""
-        pair = self.imaged.pair
-        source = str(self.model)
-        return {
-            "hsi": pair.hsi.path,
-            "msi": pair.msi.path,
-            "srf": source,
-            "psf": source,
-            "hsi_bands": _numbers(pair.hsi_bands),
-            "msi_bands": _numbers(pair.msi_bands),
-        }
+    def request(self, window: PixelWindow, *, allow_shift: bool) -> PairRequest:
+        """A part of the pair with R and B as they were found on all of it."""
+        scenes, source = self.pair.scenes, str(self.model)
+        return PairRequest(
+            scenes.hsi.path,
+            scenes.msi.path,
+            srf=source,
+            psf=source,
+            hsi_bands=_numbers(scenes.hsi_bands),
+            msi_bands=_numbers(scenes.msi_bands),
+            window=window,
+            ratio=scenes.ratio,
+            allow_shift=allow_shift,
+        )
 
-    def training(self, test: PixelWindow) -> list[PairLevel]:
+    def training(self, test: PixelWindow) -> list[ReducedPair]:
         """All but the test region, one Wald level down; each part is cut out before it is degraded."""
-        pair = self.imaged.pair
-        bands = {"hsi_bands": pair.hsi_bands, "msi_bands": pair.msi_bands}
+        scenes = self.pair.scenes
+        bands = {"hsi_bands": scenes.hsi_bands, "msi_bands": scenes.msi_bands}
         parts = [
-            ScenePair.open(pair.hsi, pair.msi, **bands, window=window, ratio=pair.ratio)
-            for window in remaining(pair.window, test)
+            ScenePair.open(scenes.hsi, scenes.msi, **bands, window=window, ratio=scenes.ratio)
+            for window in remaining(scenes.window, test)
         ]
-        return [PairLevel(part, self.imaged.imaging) for part in parts]
+        return [ReducedPair(replace(self.pair, scenes=part, sample=tuple(part.sample()))) for part in parts]
 
 
 def add_pair_options(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +115,7 @@ def run_pair(hsi: Path, msi: Path, options: argparse.Namespace, *, test: tuple[i
         choose_method(name)
     with _folder(options.folder) as folder:
         known = _known(hsi, msi, options, folder)
-        region = upper_right(known.imaged.pair.window, *test)
+        region = upper_right(known.pair.window, *test)
         title = f"{hsi.name} with {msi.name}"
         weights = train(
             known.training(region), options, patch=patch, title=title, output=folder / f"{options.model}.safetensors"
@@ -136,10 +140,12 @@ def _folder(wanted: Path | None) -> Iterator[Path]:
 
 def _known(hsi: Path, msi: Path, options: argparse.Namespace, folder: Path) -> Known:
     """Open the pair, and load or estimate its imaging model on all of it."""
-    pair = open_pair(hsi, msi, hsi_bands=options.hsi_bands, msi_bands=options.msi_bands, ratio=options.ratio)
-    imaged = image_pair(pair, srf=options.srf, psf=options.psf, allow_shift=options.allow_shift)
-    imaged.imaging.save(folder / "imaging.json")
-    return Known(imaged, folder / "imaging.json")
+    pair = open_pair(
+        hsi, msi, hsi_bands=options.hsi_bands, msi_bands=options.msi_bands, ratio=options.ratio,
+        srf=options.srf, psf=options.psf, allow_shift=options.allow_shift,
+    )  # fmt: skip
+    pair.imaging.save(folder / "imaging.json")
+    return Known(pair, folder / "imaging.json")
 
 
 def _at_reduced_resolution(
@@ -147,9 +153,8 @@ def _at_reduced_resolution(
 ) -> dict[str, dict[str, float]]:
     """The test region one Wald level down, by method; one that fails there has no line."""
     found = compare(
-        **known.options(), window=region, ratio=known.imaged.pair.ratio, methods=methods_of(options),
-        weights=[str(weights)], device=options.device, precision="fp32", allow_shift=options.allow_shift,
-        seed=options.seed,
+        known.request(region, allow_shift=options.allow_shift), methods=methods_of(options), weights=[str(weights)],
+        compute=Compute(options.device, "fp32"), seed=options.seed,
     )  # fmt: skip
     scores = {
         _label(entry.model, entry.weights == weights.stem): entry.scores.summary()
@@ -169,13 +174,13 @@ def _at_full_resolution(
     for model, file in [(options.model, str(weights)), *((name, None) for name in methods_of(options))]:
         name = _label(model, trained=file is not None)
         fused = folder / f"{name.replace(', ', '-').replace(' ', '-')}.tif"
-        shared = {**known.options(), "ratio": known.imaged.pair.ratio, "allow_shift": options.allow_shift}
+        request = known.request(region, allow_shift=options.allow_shift)
         with failing_alone(name):
             fuse(
-                output=fused, model=model, weights=file, window=region, tile=options.tile, device=options.device,
-                precision="fp32", dtype="float32", overwrite=True, seed=options.seed, **shared,
+                request, fused, model=model, weights=file, tiling=Tiling(options.tile), overwrite=True,
+                compute=Compute(options.device, "fp32"), form=OutputFormat("float32"), seed=options.seed,
             )  # fmt: skip
-            scores[name] = evaluate(fused, **shared).scores.summary()
+            scores[name] = evaluate(fused, pair=replace(request, window=None)).scores.summary()
     return scores
 
 
@@ -194,11 +199,11 @@ def _print(
     reduced: Mapping[str, Mapping[str, float]],
     full: Mapping[str, Mapping[str, float]],
 ) -> None:
-    imaged = known.imaged
+    pair = known.pair
     print(f"# {title}\n")
-    print(f"Test region: {region.height}×{region.width} HSI pixels, the upper right corner; ratio {imaged.pair.ratio}.")
-    print(f"SRF: {imaged.srf_source}; PSF: {imaged.psf_source}, FWHM {imaged.imaging.psf.fwhm[0]:.2f} HSI pixels.")
-    for warning in imaged.warnings:
+    print(f"Test region: {region.height}×{region.width} HSI pixels, the upper right corner; ratio {pair.ratio}.")
+    print(f"SRF: {pair.srf_source}; PSF: {pair.psf_source}, FWHM {pair.imaging.psf.fwhm[0]:.2f} HSI pixels.")
+    for warning in pair.warnings:
         print(f"Warning: {warning}.")
     print(
         "\nThe papers print no figures for real pairs, only pictures: nothing is claimed that this could stand beside."

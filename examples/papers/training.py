@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hsfuse.commands.fuse import choose_compute, fit_on, plan_tiles
 from hsfuse.errors import RequestError
-from hsfuse.fusion.engine import fuse_tiles
+from hsfuse.evaluation.resolution import BlockSource, FusedArray
+from hsfuse.fusion.compute import Compute
+from hsfuse.fusion.job import Job, Tiling
 from hsfuse.metrics import full_reference
 from hsfuse.models.bands import BandNetwork
 from hsfuse.models.mgdunlss import MGDuNLSSConfig, MGDuNLSSNet
 from hsfuse.models.ssrfn import SSRFNConfig, SSRFNNet
 from hsfuse.models.weights import WeightsCard, save_weights
-from hsfuse.pairs.reduced import FusedArray, ReducedPair
-from hsfuse.pairs.wald_level import split
+from hsfuse.pairs.wald_level import WaldBlock
 from hsfuse.scenes import PixelWindow
-from hsfuse.subspace.patch import PairPatch
 from hsfuse.training.loop import Schedule, Trainer
+from hsfuse.training.split import split
 from hsfuse.training.tasks import BandsTask
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
     from hsfuse.fusion.methods import ChosenMethod
     from hsfuse.imaging import WaldPair
-    from hsfuse.pairs.wald_level import Level
-    from hsfuse.training.checkpoint import Record
+    from hsfuse.pairs.wald_level import WaldScene
 
 METHODS = "bicubic,gsa,mtf-glp,mtf-glp-subspace,cnmf,hysure,mgdunlss"
 """What stands beside the network that is trained; `mgdunlss` is the one with bundled weights."""
@@ -100,7 +99,7 @@ def upper_right(area: PixelWindow, rows: int, columns: int) -> PixelWindow:
     return PixelWindow(area.columns.stop - columns, area.row, columns, rows)
 
 
-def train(levels: Sequence[Level], options: argparse.Namespace, *, patch: int, title: str, output: Path) -> Path:
+def train(scenes: Sequence[WaldScene], options: argparse.Namespace, *, patch: int, title: str, output: Path) -> Path:
     """Train on scenes of one pair of sensors and write the weights that were best on what is held back of them.
 
     Raises:
@@ -108,11 +107,11 @@ def train(levels: Sequence[Level], options: argparse.Namespace, *, patch: int, t
         WorkError: The loss is not finite.
     """
     recipe = RECIPES[options.model]
-    compute, _ = choose_compute(options.device, "fp32")
+    device = Compute(options.device, "fp32").torch_device
     torch.manual_seed(options.seed)
-    usable = [level for level in levels if _can_be_split(level, options.share)] or levels
-    task = BandsTask(usable, squared=recipe.squared, patch=patch, share=options.share, device=compute.device)
-    network = _build(task, options).to(compute.device)
+    usable = [scene for scene in scenes if _can_be_split(scene, options.share)] or scenes
+    task = BandsTask(usable, squared=recipe.squared, patch=patch, share=options.share, device=device)
+    network = _build(task, options).to(device)
     task.measure(network)
     batch = options.batch or recipe.batch
     steps = options.steps
@@ -126,15 +125,15 @@ def train(levels: Sequence[Level], options: argparse.Namespace, *, patch: int, t
         seed=options.seed,
     )
     trainer = Trainer(network, task, schedule)
-    trainer.run(Told())
+    trainer.run(Log())
     _save(trainer, network, usable, options, title, output)
     return output
 
 
-def _can_be_split(level: Level, share: float) -> bool:
+def _can_be_split(scene: WaldScene, share: float) -> bool:
     """Whether there is enough of it to train and to validate on: a narrow strip beside the test region is left out."""
     try:
-        split(level, share)
+        split(scene, share)
     except RequestError:
         return False
     return True
@@ -154,16 +153,21 @@ def _build(task: BandsTask, options: argparse.Namespace) -> BandNetwork:
 
 
 def _save(
-    trainer: Trainer, network: BandNetwork, levels: Sequence[Level], options: argparse.Namespace, title: str, path: Path
+    trainer: Trainer,
+    network: BandNetwork,
+    scenes: Sequence[WaldScene],
+    options: argparse.Namespace,
+    title: str,
+    path: Path,
 ) -> None:
     best = next(record for record in reversed(trainer.history) if record.best)
-    srf = levels[0].model.srf
+    srf = scenes[0].model.srf
     card = WeightsCard(
         model=options.model,
         architecture=options.model,
         config=asdict(network.network.config),
         spectral="full",
-        ratios=(levels[0].model.ratio,),
+        ratios=(scenes[0].model.ratio,),
         trained_on=(title,),
         validated_on=(f"{title}, a part that was held back",),
         validation=best.figures,
@@ -178,34 +182,28 @@ def _save(
 
 def evaluate(test: WaldPair, chosen: ChosenMethod, options: argparse.Namespace) -> dict[str, float]:
     """Fuse a simulated pair by one method, in tiles where it is large, and score it against its truth."""
-    compute, _ = choose_compute("cpu" if chosen.weights is None else options.device, "fp32")
-    torch.manual_seed(options.seed)
     rows, columns = test.hsi_valid.shape
-    source = ReducedPair(test, PixelWindow(0, 0, columns, rows), whole=True)
-    bands, ratio = len(test.reference), test.model.ratio
-    fitted = fit_on(compute.device, chosen, [PairPatch.of(source.read(source.area))], test.model)
-    plan = plan_tiles(source.area, bands, ratio, fitted, tile=options.tile)
+    block, ratio = WaldBlock.of(test), test.model.ratio
+    job = Job(chosen, Compute(options.device, "fp32"), Tiling(options.tile), options.seed)
     fused = FusedArray(test.reference)
-    fuse_tiles(source, fitted, plan, fused, bands=bands, compute=compute, progress=Told())
+    fitted = job.fit([block.patch], test.model)
+    area = PixelWindow(0, 0, columns, rows)
+    job.run(BlockSource(block.pair), area, fitted, fused, bands=len(test.reference), ratio=ratio)
     return full_reference(fused.values, test.reference, fused.valid, ratio=ratio).summary()
 
 
-class Told:
-    """Says on stderr how training goes; of tiles it says nothing."""
-
-    def stepped(self, progress: float, loss: float) -> None:
-        """Steps are not worth a line."""
-
-    def judged(self, record: Record) -> None:
-        """The network was validated."""
-        figures = ", ".join(f"{name} {value:.3f}" for name, value in record.figures.items())
-        print(f"{record.elapsed:6.0f} s, step {record.step}: validation {figures}", file=sys.stderr)
+class Log:
+    """Says on stderr how training goes."""
 
     def start(self, stage: str, total: int, unit: str = "tiles") -> None:
-        """Tiles begin."""
+        """Training begins."""
 
-    def advance(self) -> None:
-        """A tile is done."""
+    def advance(self, steps: int = 1) -> None:
+        """Steps are not worth a line."""
+
+    def note(self, sentence: str) -> None:
+        """The network was validated."""
+        print(sentence, file=sys.stderr)
 
     def finish(self) -> None:
-        """All are."""
+        """It is over."""

@@ -79,17 +79,17 @@ def main() -> None:
         folder / "mosaic.tif", folder, ratio=3, srf=SENSOR, psf="gaussian:1.0", snr_hsi=30, snr_msi=35, overwrite=True
     )
     print("| weights | PSNR dB | SAM ° | ERGAS | UIQI | s |\n| --- | --- | --- | --- | --- | --- |")
-    told = str(folder / "imaging.json")
+    truth = str(folder / "imaging.json")
     for name, seconds in (
         ("universal", None),
         (f"adapted, {options.adapt}", DurationType().convert(options.adapt, None, None)),
     ):
         fused = folder / "fused.tif"
         result = fuse(
-            folder / "hsi.tif", folder / "msi.tif", fused, model=options.model, srf=told, psf=told,
+            folder / "hsi.tif", folder / "msi.tif", fused, model=options.model, srf=truth, psf=truth,
             adapt_seconds=seconds, overwrite=True,
         )  # fmt: skip
-        scores = evaluate(fused, reference=folder / "reference.tif").scores.summary()
+        scores = evaluate(fused, folder / "reference.tif").scores.summary()
         figures = " | ".join(f"{scores[metric]:.3f}" for metric in ("psnr", "sam", "ergas", "uiqi"))
         print(f"| {name} | {figures} | {result.seconds:.0f} |", flush=True)
         if result.adapted is not None:

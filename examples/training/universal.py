@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from hsfuse.training.checkpoint import Record
 
 VALIDATION = (
     "abu-airport-4",
@@ -211,14 +210,18 @@ def _quality(image: Tensor, truth: Tensor) -> tuple[float, float]:
 class Log:
     """Tells of every validation."""
 
-    def stepped(self, progress: float, loss: float) -> None:
+    def start(self, stage: str, total: int, unit: str = "tiles") -> None:
+        """Training begins."""
+
+    def advance(self, steps: int = 1) -> None:
         """Steps are not worth a line."""
 
-    def judged(self, record: Record) -> None:
+    def note(self, sentence: str) -> None:
         """Write a line."""
-        figures = "  ".join(f"{name} {value:+.3f}" for name, value in record.figures.items())
-        loss = "" if record.loss is None else f"loss {record.loss:.4f}  "
-        logging.info("%6.0f s  step %6d  %s%s", record.elapsed, record.step, loss, figures)
+        logging.info("%s", sentence)
+
+    def finish(self) -> None:
+        """It is over."""
 
 
 def build(model: str, settings: dict[str, int]) -> SubspaceMGDuNLSSNet | SubspaceSSRFNNet:

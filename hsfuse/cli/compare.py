@@ -12,6 +12,7 @@ from hsfuse.cli import options
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
     from hsfuse.commands.compare import Comparison
+    from hsfuse.pairs.request import PairRequest
 
 _INPUT, _METHODS, _OUTPUT = "Input", "Methods", "Output"
 _COLUMNS = {
@@ -31,31 +32,20 @@ def _split(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
 
 
 @options.command("compare")
-@options.hsi
-@options.msi
+@options.pair
 @options.option("--reference", metavar="R", group=_INPUT,
                 help="The truth on the fused image's grid.  [default: the HSI, at reduced resolution]")  # fmt: skip
-@options.hsi_bands
-@options.msi_bands
-@options.window
-@options.ratio
 @options.option("--methods", "--method", multiple=True, callback=_split, metavar="LIST", show_default=False,
                 help="Models as of fuse: gsa,cnmf; repeatable.  [default: bicubic, gsa, mtf-glp, mtf-glp-subspace, "
                 "cnmf, hysure and the networks with bundled weights]", group=_METHODS)  # fmt: skip
 @options.option("--weights", multiple=True, metavar="FILE", show_default=False,
                 help="Weights file, or a bundled one's name, to compare too; repeatable.",
                 group=_METHODS)  # fmt: skip
-@options.srf
-@options.psf
-@options.allow_shift
-@options.coregister
-@options.device
-@options.precision
-@options.memory
+@options.compute
 @options.seed
 @options.option("--csv", metavar="FILE", help="Write the table to a CSV file.", group=_OUTPUT)
 @options.overwrite
-def compare(console: Console, hsi: str, msi: str, **choices: Any) -> None:
+def compare(console: Console, pair: PairRequest, **choices: Any) -> None:
     """Run several methods on one pair and show quality, seconds and peak memory of each.
 
     All get the same pair and the same imaging model. Without a reference they are compared at reduced resolution:
@@ -67,13 +57,12 @@ def compare(console: Console, hsi: str, msi: str, **choices: Any) -> None:
     """
     from hsfuse.commands.compare import compare as run  # noqa: PLC0415 (imports torch)
 
-    result = run(hsi, msi, progress=console.progress(), **choices)
+    result = run(pair, progress=console.progress(), **choices)
     console.warnings(result.warnings)
     console.result(_content(result), lambda: _print(result))
 
 
 def _content(result: Comparison) -> dict[str, Any]:
-    imaged = result.imaged
     scored = [entry.scores for entry in result.entries if entry.scores is not None]
     return {
         "methods": [
@@ -91,12 +80,12 @@ def _content(result: Comparison) -> dict[str, Any]:
         "best": {column: list(names) for column, names in result.best().items()},
         "resolution": result.resolution,
         "note": result.note,
-        "ratio": imaged.pair.ratio,
+        "ratio": result.pair.ratio,
         "bands": len(scored[0].band_psnr),
         "pixels": scored[0].pixels,
         "zero_pixels": scored[0].zero_pixels,
-        "srf": imaged.srf_source,
-        "psf": imaged.psf_source,
+        "srf": result.pair.srf_source,
+        "psf": result.pair.psf_source,
         "device": result.device,
         "precision": result.precision,
         "warnings": list(result.warnings),

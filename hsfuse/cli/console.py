@@ -10,17 +10,16 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hsfuse.cli.words import as_options
 from hsfuse.errors import HsfuseError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from hsfuse.training.checkpoint import Record
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 
 class ExitStatus(enum.IntEnum):
@@ -33,6 +32,7 @@ class ExitStatus(enum.IntEnum):
 
 
 _debug = False
+_options: Mapping[str, str] = {}
 _interrupted = threading.Event()
 
 
@@ -63,7 +63,7 @@ def report_errors(run: Callable[[], Any]) -> ExitStatus:  # noqa: PLR0911 (one r
 
 
 def _say(sentence: str, status: ExitStatus) -> ExitStatus:
-    click.echo(f"hsfuse: {' '.join(sentence.split())}", err=True)
+    click.echo(f"hsfuse: {as_options(' '.join(sentence.split()), _options)}", err=True)
     return status
 
 
@@ -96,9 +96,14 @@ class Console:
     verbose: int
     """1: log; 2: with details of the libraries."""
 
+    options: Mapping[str, str] = field(default_factory=dict)
+    """The command's option by parameter of the library."""
+
     def result(self, content: dict[str, Any], text: Callable[[], None]) -> None:
         """Print a command's result: as JSON, or by `text` for people."""
         if self.as_json:
+            if "warnings" in content:
+                content["warnings"] = [as_options(sentence, self.options) for sentence in content["warnings"]]
             click.echo(json.dumps(content, allow_nan=False, default=str))
         else:
             text()
@@ -107,7 +112,7 @@ class Console:
         """Print warnings to stderr."""
         if self.quiet < 2:
             for sentence in sentences:
-                click.echo(f"warning: {sentence}", err=True)
+                click.echo(f"warning: {as_options(sentence, self.options)}", err=True)
 
     def note(self, sentence: str) -> None:
         """Print what the user should know to stderr, unless silenced."""
@@ -119,21 +124,17 @@ class Console:
         if self.verbose:
             click.echo(sentence, err=True)
 
-    def progress(self) -> Observer:
+    def progress(self) -> ProgressBar:
         """An observer that draws a bar on a terminal, and says a line at either end of a stage elsewhere."""
-        return Observer(silent=self.quiet > 0)
-
-    def training(self) -> TrainingObserver:
-        """The same for a training."""
-        return TrainingObserver(silent=self.quiet > 0)
+        return ProgressBar(silent=self.quiet > 0)
 
     @contextlib.contextmanager
     def running(self, config: dict[str, str], *, debug: bool) -> Iterator[None]:
         """Set up logging and GDAL's configuration for the length of a command."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, _terminated)
-        global _debug  # noqa: PLW0603 (read where errors are reported, outside of any command)
-        _debug = debug
+        global _debug, _options
+        _debug, _options = debug, self.options
         level = [logging.WARNING, logging.INFO, logging.DEBUG][min(self.verbose, 2)]
         logging.basicConfig(level=logging.ERROR if self.quiet else level, format="%(message)s", stream=sys.stderr)
         logging.getLogger("rasterio").setLevel(logging.DEBUG if self.verbose > 1 else logging.CRITICAL)
@@ -157,8 +158,8 @@ def _as_rasterio_takes(config: dict[str, str]) -> dict[str, Any]:
     return taken
 
 
-class Observer:
-    """Follows the work of the library; see `hsfuse.fusion.engine.Progress`."""
+class ProgressBar:
+    """Follows the work of the library; see `hsfuse.progress.Progress`."""
 
     def __init__(self, *, silent: bool) -> None:
         """Say nothing at all if `silent`."""
@@ -178,10 +179,19 @@ class Observer:
         else:
             click.echo(f"{stage}: {total} {unit}", err=True)
 
-    def advance(self) -> None:
-        """One step is done."""
+    def advance(self, steps: int = 1) -> None:
+        """So many steps are done."""
         if self._bar is not None:
-            self._bar.update()
+            self._bar.update(steps)
+
+    def note(self, sentence: str) -> None:
+        """A line beside the bar."""
+        if self.silent:
+            return
+        if self._bar is not None:
+            self._bar.write(sentence, file=sys.stderr)
+        else:
+            click.echo(sentence, err=True)
 
     def finish(self) -> None:
         """The stage is over."""
@@ -190,41 +200,3 @@ class Observer:
             self._bar = None
         elif not self.silent:
             click.echo(f"{self._stage}: done in {time.monotonic() - self._started:.1f} s", err=True)
-
-
-class TrainingObserver:
-    """Follows a training; see `hsfuse.training.loop.Observer`."""
-
-    def __init__(self, *, silent: bool) -> None:
-        """Say nothing at all if `silent`."""
-        self.silent = silent
-        self._bar: Any = None
-
-    def stepped(self, progress: float, loss: float) -> None:
-        """A step is done."""
-        if self.silent or not sys.stderr.isatty():
-            return
-        if self._bar is None:
-            from tqdm import tqdm  # noqa: PLC0415 (only on a terminal)
-
-            shape = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-            self._bar = tqdm(total=1.0, desc="train", bar_format=shape, file=sys.stderr)
-        self._bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
-        self._bar.update(progress - self._bar.n)
-        if progress >= 1:
-            self._bar.close()
-
-    def judged(self, record: Record) -> None:
-        """The network was validated: one line."""
-        if self.silent:
-            return
-        figures = record.figures
-        loss = "" if record.loss is None else f"loss {record.loss:.4f}, "
-        line = (
-            f"step {record.step}, {record.elapsed:.0f} s: {loss}validation PSNR {figures['psnr']:.2f} dB, SAM "
-            f"{figures['sam']:.3f}°{', the best so far' if record.best else ''}"
-        )
-        if self._bar is not None:
-            self._bar.write(line, file=sys.stderr)
-        else:
-            click.echo(line, err=True)

@@ -11,22 +11,26 @@ from hsfuse.cli import options
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
     from hsfuse.commands.estimate import EstimateResult
+    from hsfuse.pairs.request import PairRequest
+
+
+_srf = options.option(
+    "--srf", metavar="SRC", default="estimate", group="Imaging model",
+    help="estimate, or a sensor or file where it is known.",
+)  # fmt: skip
+_pair = options.noun(
+    "pair", "hsfuse.pairs.request.PairRequest",
+    (options.hsi, options.msi, options.hsi_bands, options.msi_bands, options.window, options.ratio, _srf, options.psf),
+    ("hsi", "msi", "hsi_bands", "msi_bands", "window", "ratio", "srf", "psf"),
+)  # fmt: skip
 
 
 @options.command("estimate")
-@options.hsi
-@options.msi
-@options.hsi_bands
-@options.msi_bands
-@options.window
-@options.ratio
-@options.option("--srf", metavar="SRC", default="estimate",
-                help="estimate, or a sensor or file where it is known.", group="Imaging model")  # fmt: skip
-@options.psf
+@_pair
 @options.option("-o", "--output", required=True, metavar="imaging.json", help="The file to write.", group="Output")
 @options.option("--plot", metavar="p.png", help="Picture of the model; needs hsfuse[report].", group="Output")
 @options.overwrite
-def estimate(console: Console, hsi: str, msi: str, output: str, **choices: Any) -> None:
+def estimate(console: Console, pair: PairRequest, output: str, **choices: Any) -> None:
     """Estimate the spectral response, the point spread and the shift between two scenes.
 
     \b
@@ -35,13 +39,13 @@ def estimate(console: Console, hsi: str, msi: str, output: str, **choices: Any) 
     """
     from hsfuse.commands.estimate import estimate as run  # noqa: PLC0415 (imports torch)
 
-    result = run(hsi, msi, output, **choices)
-    console.warnings(result.imaged.warnings)
+    result = run(pair, output, **choices)
+    console.warnings(result.pair.warnings)
     console.result(_content(result), lambda: _print(result))
 
 
 def _content(result: EstimateResult) -> dict[str, Any]:
-    imaging, found = result.imaged.imaging, result.imaged.estimate
+    imaging, found = result.pair.imaging, result.pair.estimate
     return {
         "output": str(result.output),
         "ratio": imaging.ratio,
@@ -51,7 +55,7 @@ def _content(result: EstimateResult) -> dict[str, Any]:
         "residual": imaging.residual,
         "quality": {} if found is None else found.quality,
         "sensor": "" if found is None else found.sensor,
-        "warnings": list(result.imaged.warnings),
+        "warnings": list(result.pair.warnings),
     }
 
 

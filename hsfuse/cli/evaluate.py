@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hsfuse.cli import options
+from hsfuse.errors import RequestError
 
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
     from hsfuse.commands.evaluate import Evaluation
 
+_ONE_OF_BOTH = "pass either the reference (`reference`) or the two images that were fused (`hsi` and `msi`)"
 _INPUT, _PAIR, _OUTPUT = "Input", "Without a reference", "Output"
 _TITLES = {
     "d_lambda": "D_λ",
@@ -42,7 +44,9 @@ _UNITS = {"psnr": "dB", "sam": "°", "consistency_hsi": "dB", "consistency_msi":
 @options.option("--coregister", is_flag=True, help="Move the MSI by the misregistration measured.", group=_PAIR)
 @options.option("--csv", metavar="FILE", help="Write the metrics per band to a CSV file.", group=_OUTPUT)
 @options.overwrite
-def evaluate(console: Console, fused: str, reference: str | None, **choices: Any) -> None:
+def evaluate(
+    console: Console, fused: str, reference: str | None, csv: str | None, overwrite: bool, **related: Any
+) -> None:
     """Score a fused image against its reference, or without one against the two images that it was made of.
 
     With a reference: PSNR, SAM, ERGAS, RMSE, CC, UIQI and SSIM, also per band. Without: D_λ, D_S, QNR, HQNR and the
@@ -54,10 +58,32 @@ def evaluate(console: Console, fused: str, reference: str | None, **choices: Any
       hsfuse evaluate --fused fused.tif --hsi prisma.tif --msi s2.tif
     """
     from hsfuse.commands.evaluate import evaluate as run  # noqa: PLC0415 (imports rasterio)
+    from hsfuse.pairs.request import PairRequest  # noqa: PLC0415
 
-    result = run(fused, reference, **choices)
+    _refuse_contradictions(reference, related)
+    if reference is not None:
+        result: Evaluation[Any] = run(fused, reference, ratio=related["ratio"], csv=csv, overwrite=overwrite)
+    else:
+        result = run(fused, pair=PairRequest(**related), csv=csv, overwrite=overwrite)
     console.warnings(result.warnings)
     console.result(_content(result), lambda: _print(result))
+
+
+def _refuse_contradictions(reference: str | None, related: dict[str, Any]) -> None:
+    """Refuse anything but either a reference or a whole pair."""
+    hsi, msi = related["hsi"], related["msi"]
+    if reference is None:
+        if hsi is None or msi is None:
+            missing = "there is nothing to hold the fused image against"
+            if (hsi is None) != (msi is None):
+                missing = f"the {'HSI' if hsi is None else 'MSI'} is missing"
+            raise RequestError(f"{missing}: {_ONE_OF_BOTH}")
+        return
+    if hsi is not None or msi is not None:
+        raise RequestError(f"a reference and an image of the pair were both given: {_ONE_OF_BOTH}")
+    given = [f"`{name}`" for name in ("srf", "psf", "hsi_bands", "msi_bands") if related[name] is not None]
+    if given:
+        raise RequestError(f"{', '.join(given)} would say nothing about a reference: leave it out, or {_ONE_OF_BOTH}")
 
 
 def _content(result: Evaluation[Any]) -> dict[str, Any]:

@@ -11,17 +11,36 @@ from hsfuse.cli import options
 
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
+    from hsfuse.pairs.request import PairRequest
 
 _MODEL, _RUN, _OUTPUT = "Model", "Run", "Output"
 
 
+_tiling = options.noun(
+    "tiling", "hsfuse.fusion.job.Tiling",
+    (
+        options.option("--tile", type=click.IntRange(1), metavar="N", group=_RUN,
+                       help="Tile edge in HSI pixels.  [default: from the memory at hand]"),
+        options.option("--overlap", type=click.IntRange(0), metavar="N", group=_RUN,
+                       help="Overlap of tiles in HSI pixels.  [default: what the method needs]"),
+    ),
+    ("tile", "overlap"),
+)  # fmt: skip
+_form = options.noun(
+    "form", "hsfuse.fusion.job.OutputFormat",
+    (
+        options.option("--dtype", metavar="NAME", group=_OUTPUT,
+                       help="Of the output, such as int16.  [default: the HSI's]"),
+        options.option("--nodata", type=float, metavar="V", help="Of the output.  [default: the HSI's]", group=_OUTPUT),
+        options.pairs("--co", "creation_options", group=_OUTPUT,
+                      help="Creation option of GDAL's COG driver, repeatable."),
+    ),
+    ("dtype", "nodata", "creation_options"),
+)  # fmt: skip
+
+
 @options.command("fuse")
-@options.hsi
-@options.msi
-@options.hsi_bands
-@options.msi_bands
-@options.window
-@options.ratio
+@options.pair
 @options.option("-o", "--output", required=True, metavar="OUT.tif", help="The COG to write.", group=_OUTPUT)
 @options.option("--model", default="mgdunlss", metavar="NAME",
                 help="mgdunlss, ssrfn, gsa, mtf-glp, cnmf, hysure, mtf-glp-subspace or bicubic.",
@@ -32,23 +51,12 @@ _MODEL, _RUN, _OUTPUT = "Model", "Run", "Output"
 @options.option("--adapt", "adapt_seconds", type=options.DurationType(), metavar="TIME",
                 help="First fine-tune the weights on this pair at reduced resolution, such as 5m; kept only if better "
                 "on a held-back part.  [default: off]", group=_MODEL)  # fmt: skip
-@options.srf
-@options.psf
-@options.allow_shift
-@options.coregister
-@options.option("--tile", type=click.IntRange(1), metavar="N",
-                help="Tile edge in HSI pixels.  [default: from the memory at hand]", group=_RUN)  # fmt: skip
-@options.option("--overlap", type=click.IntRange(0), metavar="N",
-                help="Overlap of tiles in HSI pixels.  [default: what the method needs]", group=_RUN)  # fmt: skip
-@options.device
-@options.precision
-@options.memory
+@_tiling
+@options.compute
 @options.seed
-@options.option("--dtype", metavar="NAME", help="Of the output, such as int16.  [default: the HSI's]", group=_OUTPUT)
-@options.option("--nodata", type=float, metavar="V", help="Of the output.  [default: the HSI's]", group=_OUTPUT)
-@options.pairs("--co", "creation_options", help="Creation option of GDAL's COG driver, repeatable.", group=_OUTPUT)
+@_form
 @options.overwrite
-def fuse(console: Console, hsi: str, msi: str, output: str, **choices: Any) -> None:
+def fuse(console: Console, pair: PairRequest, output: str, **choices: Any) -> None:
     """Fuse a hyperspectral and a multispectral scene of the same place.
 
     Writes a georeferenced Cloud Optimized GeoTIFF with the HSI's bands at the MSI's pixel size.
@@ -59,7 +67,7 @@ def fuse(console: Console, hsi: str, msi: str, output: str, **choices: Any) -> N
     """
     from hsfuse.commands.fuse import fuse as run  # noqa: PLC0415 (imports torch)
 
-    result = run(hsi, msi, output, progress=console.progress(), **choices)
+    result = run(pair, output, progress=console.progress(), **choices)
     console.warnings(result.warnings)
     if result.adapted is not None:
         console.note(result.adapted.sentence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -61,7 +62,7 @@ def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
     def decorate(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
         def run(*, as_json: bool, quiet: int, verbose: int, debug: bool, config: dict[str, str], **values: Any) -> Any:
-            console = Console(as_json, quiet, verbose)
+            console = Console(as_json, quiet, verbose, option_names(click.get_current_context().command))
             with console.running(config, debug=debug):
                 return function(console, **values)
 
@@ -73,6 +74,15 @@ def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
         return click.command(name, cls=GroupedCommand)(run)
 
     return decorate
+
+
+def option_names(command: click.Command) -> dict[str, str]:
+    """The option of a command by the parameter that it sets: `learning_rate` to `--lr`."""
+    return {
+        str(parameter.name): max(parameter.opts, key=len)
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+    }
 
 
 class WindowType(_ParamType):
@@ -180,8 +190,36 @@ _COMMON = (
     pairs("--config", help="GDAL configuration option, repeatable.", group=_MESSAGES),
 )
 
+
+def noun(
+    name: str, kind: str, parts: tuple[Callable[[_Function], _Function], ...], fields: tuple[str, ...]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options that together make one noun of the library, which the command gets under `name`.
+
+    Args:
+        name: Of the command's parameter.
+        kind: Module and class, such as `hsfuse.fusion.compute.Compute`; imported when the command runs.
+        parts: The options, in the order of the help.
+        fields: Of the class: the options' parameters have the same names.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def run(*args: Any, **values: Any) -> Any:
+            module, _, cls = kind.rpartition(".")
+            made = getattr(importlib.import_module(module), cls)(**{field: values.pop(field) for field in fields})
+            return function(*args, **{name: made}, **values)
+
+        for add in reversed(parts):
+            run = add(run)
+        return run
+
+    return decorate
+
+
 _INPUT = "Input"
 _IMAGING = "Imaging model"
+_RUN = "Run"
 
 several_hsi = option(
     "--hsi", required=True, multiple=True, metavar="H", group=_INPUT, show_default=False,
@@ -219,15 +257,27 @@ psf = option(
 allow_shift = option("--allow-shift", is_flag=True, help="Go on above 2 HSI pixels of misregistration.", group=_IMAGING)
 coregister = option("--coregister", is_flag=True, help="Move the MSI by the misregistration measured.", group=_IMAGING)
 overwrite = option("--overwrite", is_flag=True, help="Replace an existing output.", group="Output")
-
-_RUN = "Run"
 device = option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.", group=_RUN)
 precision = option(
     "--precision", default="auto", type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-    help="auto: fp16 on CUDA, fp32 on the CPU.", group=_RUN,
+    help="Of networks; auto: fp16 on CUDA, fp32 on the CPU.", group=_RUN,
 )  # fmt: skip
 memory = option(
     "--memory", type=SizeType(), help="Bound on the resident memory, such as 4G.  [default: half of what is free]",
     group=_RUN,
 )  # fmt: skip
-seed = option("--seed", type=int, default=0, help="Makes a run repeatable.", group=_RUN)
+seed = option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, group=_RUN,
+    help="Of the noise that is restored one Wald level down, and of training: makes a run repeatable.",
+)  # fmt: skip
+
+RELATION = ("srf", "psf", "hsi_bands", "msi_bands", "window", "ratio", "allow_shift", "coregister")
+"""Fields of a `PairRequest` that say how its scenes are related."""
+
+pair = noun(
+    "pair", "hsfuse.pairs.request.PairRequest",
+    (hsi, msi, hsi_bands, msi_bands, window, ratio, srf, psf, allow_shift, coregister), ("hsi", "msi", *RELATION),
+)  # fmt: skip
+compute = noun(
+    "compute", "hsfuse.fusion.compute.Compute", (device, precision, memory), ("device", "precision", "memory")
+)

@@ -9,12 +9,66 @@ import click
 
 from hsfuse.cli import options
 from hsfuse.cli.console import ExitStatus
+from hsfuse.errors import RequestError
 
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
     from hsfuse.commands.train_reduced import TrainResult
+    from hsfuse.pairs.request import PairRequest
 
 _NETWORK, _TRAINING, _RUN, _OUTPUT = "Network", "Training", "Run", "Output"
+
+
+_network = options.noun(
+    "network", "hsfuse.training.start.NetworkRequest",
+    (
+        options.option("--model", default="mgdunlss", metavar="NAME", help="mgdunlss or ssrfn.", group=_NETWORK),
+        options.option("--spectral", default="subspace", type=click.Choice(["subspace", "full"]),
+                    help="subspace: ten coefficients, serves any pair; full: the bands of this pair, as in the papers.",
+                    group=_NETWORK),
+        options.option("--init", metavar="SRC",
+                    help="universal (the bundled weights), none, or a weights file.  [default: universal; none with "
+                    "--preset or --spectral full]", group=_NETWORK),
+        options.option("--preset", metavar="NAME",
+                    help="Size of a new ssrfn: paper, base, small or tiny.  [default: base]", group=_NETWORK),
+    ),
+    ("model", "spectral", "init", "preset"),
+)  # fmt: skip
+_plan = options.noun(
+    "plan", "hsfuse.training.start.TrainingPlan",
+    (
+        options.option("--epochs", type=click.IntRange(1), metavar="N", help="Times that every pixel is seen.",
+                    group=_TRAINING),
+        options.option("--steps", type=click.IntRange(1), metavar="N", help="Optimizer steps.", group=_TRAINING),
+        options.option("--time", "seconds", type=options.DurationType(), metavar="TIME",
+                    help="How long: 90s, 30m or 2h.  [default: 30m without --epochs and --steps]",
+                    group=_TRAINING),
+        options.option("--batch", type=click.IntRange(1), default=8, metavar="N", help="Patches a step and process.",
+                    group=_TRAINING),
+        options.option("--patch", type=click.IntRange(4), metavar="N",
+                    help="Edge of a patch in HSI pixels of the degraded scene.  [default: about 36 MSI pixels]",
+                    group=_TRAINING),
+        options.option("--lr", "learning_rate", type=click.FloatRange(0, min_open=True), metavar="RATE",
+                    help="Largest learning rate.  [default: 0.0005 for weights that are there, 0.001 for new ones]",
+                    group=_TRAINING),
+        options.option("--val", type=click.FloatRange(0, 0.5, min_open=True), default=0.1, metavar="SHARE",
+                    help="Of each scene, held back for validation at one end.", group=_TRAINING),
+        options.option("--patience", type=click.IntRange(1), metavar="N",
+                    help="Validations (there are 20) without a better one after which to stop.  [default: never]",
+                    group=_TRAINING),
+        options.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, group=_RUN,
+                       help="Makes a run of --steps or --epochs repeatable."),
+    ),
+    ("epochs", "steps", "seconds", "batch", "patch", "learning_rate", "val", "patience", "seed"),
+)  # fmt: skip
+_memory = options.option(
+    "--memory", type=options.SizeType(), group=_RUN,
+    help="Bound on the patches kept in memory, such as 4G.  [default: a quarter of what is free]",
+)  # fmt: skip
+_compute = options.noun(
+    "compute", "hsfuse.fusion.compute.Compute",
+    (options.device, options.precision, _memory), ("device", "precision", "memory"),
+)  # fmt: skip
 
 
 @options.command("train-reduced")
@@ -27,49 +81,18 @@ _NETWORK, _TRAINING, _RUN, _OUTPUT = "Network", "Training", "Run", "Output"
 @options.option("-o", "--output", required=True, metavar="W.safetensors",
                 help="The weights file to write; a log and a picture of the curves lie beside it.",
                 group=_OUTPUT)  # fmt: skip
-@options.option("--model", default="mgdunlss", metavar="NAME", help="mgdunlss or ssrfn.", group=_NETWORK)
-@options.option("--spectral", default="subspace", type=click.Choice(["subspace", "full"]),
-                help="subspace: ten coefficients, serves any pair; full: the bands of this pair, as in the papers.",
-                group=_NETWORK)  # fmt: skip
-@options.option("--init", metavar="SRC",
-                help="universal (the bundled weights), none, or a weights file.  [default: universal; none with "
-                "--preset or --spectral full]", group=_NETWORK)  # fmt: skip
-@options.option("--preset", metavar="NAME",
-                help="Size of a new ssrfn: paper, base, small or tiny.  [default: base]", group=_NETWORK)  # fmt: skip
-@options.option("--epochs", type=click.IntRange(1), metavar="N", help="Times that every pixel is seen.",
-                group=_TRAINING)  # fmt: skip
-@options.option("--steps", type=click.IntRange(1), metavar="N", help="Optimizer steps.", group=_TRAINING)
-@options.option("--time", "seconds", type=options.DurationType(), metavar="TIME",
-                help="How long: 90s, 30m or 2h.  [default: 30m without --epochs and --steps]",
-                group=_TRAINING)  # fmt: skip
-@options.option("--batch", type=click.IntRange(1), default=8, metavar="N", help="Patches a step and process.",
-                group=_TRAINING)  # fmt: skip
-@options.option("--patch", type=click.IntRange(4), metavar="N",
-                help="Edge of a patch in HSI pixels of the degraded scene.  [default: about 36 MSI pixels]",
-                group=_TRAINING)  # fmt: skip
-@options.option("--lr", "learning_rate", type=click.FloatRange(0, min_open=True), metavar="RATE",
-                help="Largest learning rate.  [default: 0.0005 for weights that are there, 0.001 for new ones]",
-                group=_TRAINING)  # fmt: skip
-@options.option("--val", type=click.FloatRange(0, 0.5, min_open=True), default=0.1, metavar="SHARE",
-                help="Of each scene, held back for validation at one end.", group=_TRAINING)  # fmt: skip
-@options.option("--patience", type=click.IntRange(1), metavar="N",
-                help="Validations (there are 20) without a better one after which to stop.  [default: never]",
-                group=_TRAINING)  # fmt: skip
+@_network
+@_plan
 @options.srf
 @options.psf
 @options.allow_shift
 @options.coregister
-@options.device
-@options.precision
-@options.option("--memory", type=options.SizeType(),
-                help="Bound on the patches kept in memory, such as 4G.  [default: a quarter of what is free]",
-                group=_RUN)  # fmt: skip
-@options.option("--seed", type=int, default=0, help="Makes a run of --steps or --epochs repeatable.", group=_RUN)
+@_compute
 @options.option("--data-licence", default="", metavar="TEXT", show_default=False,
                 help="On what terms the scenes may be used, for the file's header.", group=_OUTPUT)  # fmt: skip
 @options.option("--resume", is_flag=True, help="Go on with an interrupted training of the same request.", group=_RUN)
 @options.overwrite
-def train_reduced(console: Console, hsi: tuple[str, ...], msi: tuple[str, ...], output: str, **choices: Any) -> None:
+def train_reduced(console: Console, hsi: tuple[str, ...], msi: tuple[str, ...], output: str, **values: Any) -> None:
     """Train a network on a pair of sensors, from their scenes alone.
 
     By Wald's protocol: both images are degraded by their ratio, and the HSI itself is the truth. A part of each scene
@@ -82,7 +105,8 @@ def train_reduced(console: Console, hsi: tuple[str, ...], msi: tuple[str, ...], 
     """
     from hsfuse.commands.train_reduced import train_reduced as run  # noqa: PLC0415 (imports torch)
 
-    result = run(hsi, msi, output, observer=console.training(), **choices)
+    related = {name: values.pop(name) for name in options.RELATION}
+    result = run(_pairs(hsi, msi, related), output, progress=console.progress(), **values)
     if result is None:  # the first process of torchrun talks
         return
     console.warnings(result.warnings)
@@ -91,6 +115,16 @@ def train_reduced(console: Console, hsi: tuple[str, ...], msi: tuple[str, ...], 
     console.result(asdict(result), lambda: _print(result))
     if result.interrupted:
         raise click.exceptions.Exit(ExitStatus.INTERRUPTED)
+
+
+def _pairs(hsi: tuple[str, ...], msi: tuple[str, ...], related: dict[str, Any]) -> list[PairRequest]:
+    from hsfuse.pairs.request import PairRequest  # noqa: PLC0415 (imports rasterio)
+
+    if len(hsi) != len(msi):
+        raise RequestError(
+            f"{len(hsi)} HSI and {len(msi)} MSI scenes: give one `msi` for each `hsi`, in the same order"
+        )
+    return [PairRequest(one, other, **related) for one, other in zip(hsi, msi, strict=True)]
 
 
 def _print(result: TrainResult) -> None:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
-from hsfuse.commands.fuse import choose_compute
 from hsfuse.errors import HsfuseError, RequestError
-from hsfuse.evaluation.methods import FullTrial, Job, Outcome, ReducedTrial, Trial
 from hsfuse.evaluation.reference import Reference
+from hsfuse.evaluation.resolution import FullResolution, Outcome, ReducedResolution, Resolution
+from hsfuse.fusion.compute import Compute
+from hsfuse.fusion.job import Job
 from hsfuse.fusion.methods import METHODS, ChosenMethod, choose_method
 from hsfuse.models.weights import bundled_weights, find_weights
-from hsfuse.pairs.pair import Pair, image_pair, open_pair
+from hsfuse.pairs.pair import Pair
+from hsfuse.pairs.request import PairRequest, opened, requested
+from hsfuse.progress import SILENT
 from hsfuse.report.csv_table import check_csv_target, write_csv
 from hsfuse.scenes import Scene
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping, Sequence
+    from typing import Unpack
 
-    from hsfuse.fusion.engine import Progress
     from hsfuse.metrics import FullReferenceScores
+    from hsfuse.pairs.request import PairOptions, PathLike
+    from hsfuse.progress import Progress
     from hsfuse.report.csv_table import Row
-    from hsfuse.scenes import PixelWindow
 
 CLASSICAL = ("bicubic", "gsa", "mtf-glp", "mtf-glp-subspace", "cnmf", "hysure")
 """What is compared when nothing else is asked for, beside every network that has bundled weights."""
@@ -43,7 +46,7 @@ class Entry:
     """The model; with the name of the weights where they are not its bundled ones."""
 
     model: str
-    """As of `--model`."""
+    """The method."""
 
     weights: str | None
     """Name of the weights file; None for classical methods."""
@@ -82,8 +85,8 @@ class Comparison:
     note: str
     """What was held against what, a sentence for the user."""
 
-    imaged: Pair
-    """The pair and the imaging model that every method was given."""
+    pair: Pair
+    """With the imaging model that every method was given."""
 
     device: str
     """Where it was computed."""
@@ -105,86 +108,104 @@ class Comparison:
         return found
 
 
+@overload
 def compare(
-    hsi: str | os.PathLike[str],
-    msi: str | os.PathLike[str],
+    pair: Pair | PairRequest,
+    /,
     *,
-    reference: str | os.PathLike[str] | None = None,
+    reference: PathLike | None = ...,
+    methods: Sequence[str] | None = ...,
+    weights: Sequence[str] = ...,
+    compute: Compute | None = ...,
+    seed: int = ...,
+    csv: PathLike | None = ...,
+    overwrite: bool = ...,
+    progress: Progress = ...,
+) -> Comparison: ...
+
+
+@overload
+def compare(
+    hsi: PathLike,
+    msi: PathLike,
+    /,
+    *,
+    reference: PathLike | None = ...,
+    methods: Sequence[str] | None = ...,
+    weights: Sequence[str] = ...,
+    compute: Compute | None = ...,
+    seed: int = ...,
+    csv: PathLike | None = ...,
+    overwrite: bool = ...,
+    progress: Progress = ...,
+    **options: Unpack[PairOptions],
+) -> Comparison: ...
+
+
+def compare(
+    pair: Pair | PairRequest | PathLike,
+    /,
+    *paths: PathLike,
+    reference: PathLike | None = None,
     methods: Sequence[str] | None = None,
     weights: Sequence[str] = (),
-    srf: str | None = None,
-    psf: str | None = None,
-    hsi_bands: str | None = None,
-    msi_bands: str | None = None,
-    window: PixelWindow | None = None,
-    ratio: int | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    memory: int | None = None,
-    allow_shift: bool = False,
-    coregister: bool = False,
+    compute: Compute | None = None,
     seed: int = 0,
-    csv: str | os.PathLike[str] | None = None,
+    csv: PathLike | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
+    **options: Unpack[PairOptions],
 ) -> Comparison:
     """Run several methods on one pair and score them alike.
 
     With a reference the pair is fused as `fuse` does it, into temporary files that are scored as `evaluate` does it.
-    Without one the pair is degraded by its own ratio and the HSI is the truth (Wald's protocol); this is done in
-    memory, on the middle of the scene if it is large. A method that fails does not stop the others.
+    Without one the pair is degraded by its own ratio, its noise restored, and the HSI is the truth (Wald's protocol);
+    this is done in memory, on the middle of the scene if it is large. A method that fails does not stop the others.
 
     Args:
-        hsi: The hyperspectral scene, anything that GDAL opens.
-        msi: The multispectral scene.
+        pair: An open pair, a `PairRequest`, or the paths of both scenes.
+        paths: The MSI, if paths are given.
         reference: The truth on the grid of the fused image; it may reach beyond.
-        methods: Names of `--model`; by default `CLASSICAL` and every network that has bundled weights.
+        methods: Names of methods; by default `CLASSICAL` and every network that has bundled weights.
         weights: Weights files, or names of bundled ones, to run beside the methods. A network that has no bundled
             weights runs on these only.
-        srf: As of `fuse`; loaded or estimated once, and handed to every method.
-        psf: Likewise.
-        hsi_bands: As of `fuse`.
-        msi_bands: Likewise.
-        window: Likewise.
-        ratio: Likewise.
-        device: Likewise.
-        precision: Likewise.
-        memory: Likewise.
-        allow_shift: Likewise.
-        coregister: Likewise.
-        seed: Of whatever a method draws at random.
+        compute: Device, precision and memory; classical methods run in float32 on the CPU whatever is asked for.
+        seed: Of the noise that is restored, and of whatever a method draws at random.
         csv: Write the table to this file.
         overwrite: Replace an existing file.
         progress: Observer of the work.
+        options: Of a pair that is given by its paths: the fields of `PairRequest`.
 
     Raises:
         RequestError: The request cannot be served, or no method can serve it.
         WorkError: No method got to its end.
     """
+    wanted, _ = requested(pair, paths, options, after=0)
     if csv is not None:
         check_csv_target(csv, overwrite=overwrite)
-    compute, precision = choose_compute(device, precision)
-    chosen = choose_entrants(methods, weights)
-    pair = open_pair(hsi, msi, hsi_bands=hsi_bands, msi_bands=msi_bands, window=window, ratio=ratio)
+    compute = compute or Compute()
+    jobs = {name: Job(method, compute, seed=seed) for name, method in choose_entrants(methods, weights).items()}
     truth = None if reference is None else Scene.open(str(reference))
-    if truth is not None:
-        Reference.of_pair(pair, truth)  # refused before anything is estimated
-    imaged = image_pair(pair, srf=srf, psf=psf, allow_shift=allow_shift, coregister=coregister)
-    job = Job(compute, precision, memory, seed)
-    trial: Trial = ReducedTrial(imaged) if truth is None else FullTrial(imaged, truth)
-    entries, warnings = _run_all(chosen, trial, job, progress)
-    found = Comparison(
-        entries,
-        trial.resolution,
-        trial.note,
-        imaged,
-        str(compute.device),
-        precision,
-        tuple(dict.fromkeys((*imaged.warnings, *trial.warnings, *warnings))),
+    if truth is not None and isinstance(wanted, PairRequest):
+        scenes = wanted.open_scenes()
+        Reference.of_pair(scenes, truth)  # refused before anything is estimated
+        found = Pair.of_scenes(scenes, wanted)
+    else:
+        found = opened(wanted)
+    resolution: Resolution = ReducedResolution(found, seed) if truth is None else FullResolution(found, truth)
+    entries, warnings = _run_all(jobs, resolution, progress)
+    comparison = Comparison(
+        entries=entries,
+        resolution=resolution.name,
+        note=resolution.note,
+        pair=found,
+        device=compute.device,
+        precision=compute.precision,
+        warnings=tuple(dict.fromkeys((*found.warnings, *resolution.warnings, *warnings))),
     )
     if csv is not None:
-        write_csv(csv, _table(found))
-    return found
+        write_csv(csv, _table(comparison))
+    return comparison
 
 
 def choose_entrants(methods: Sequence[str] | None, weights: Sequence[str]) -> dict[str, ChosenMethod]:
@@ -209,27 +230,27 @@ def choose_entrants(methods: Sequence[str] | None, weights: Sequence[str]) -> di
         label = f"{file.card.model} ({file.name})"
         chosen[f"{file.card.model} ({source})" if label in chosen else label] = choose_method(file.card.model, source)
     if not chosen:
-        raise RequestError("there is nothing to compare: name at least one method (--methods gsa,cnmf)")
+        raise RequestError("there is nothing to compare: name at least one method (`methods=gsa,cnmf`)")
     return chosen
 
 
 def _run_all(
-    chosen: Mapping[str, ChosenMethod], trial: Trial, job: Job, progress: Progress | None
+    jobs: Mapping[str, Job], resolution: Resolution, progress: Progress
 ) -> tuple[tuple[Entry, ...], list[str]]:
     """Every method's line and sentences; a method that fails is a line, unless all of them do."""
     entries: list[Entry] = []
     errors: list[HsfuseError] = []
     warnings: list[str] = []
-    for name, method in chosen.items():
+    for name, job in jobs.items():
         try:
-            outcome = trial.run(name, method, job, progress)
+            outcome = resolution.judge(name, job, progress)
         except HsfuseError as error:
             errors.append(error)
             warnings.append(f"{name} failed: {error}")
-            entries.append(_entry(name, method, error=str(error)))
+            entries.append(_entry(name, job.method, error=str(error)))
         else:
             warnings += outcome.warnings
-            entries.append(_entry(name, method, outcome))
+            entries.append(_entry(name, job.method, outcome))
     if len(errors) == len(entries):
         raise errors[0]
     return tuple(entries), warnings
@@ -237,13 +258,13 @@ def _run_all(
 
 def _entry(name: str, method: ChosenMethod, outcome: Outcome | None = None, error: str | None = None) -> Entry:
     return Entry(
-        name,
-        method.name,
-        None if method.weights is None else method.weights.name,
-        None if outcome is None else outcome.scores,
-        None if outcome is None else outcome.cost.seconds,
-        None if outcome is None else outcome.cost.peak_memory_mb,
-        error,
+        name=name,
+        model=method.name,
+        weights=None if method.weights is None else method.weights.name,
+        scores=None if outcome is None else outcome.scores,
+        seconds=None if outcome is None else outcome.cost.seconds,
+        peak_memory_mb=None if outcome is None else outcome.cost.peak_memory_mb,
+        error=error,
     )
 
 

@@ -13,8 +13,8 @@ import torch
 from rasterio.env import Env
 
 from hsfuse import __version__
-from hsfuse.commands.fuse import choose_compute
 from hsfuse.errors import HsfuseError
+from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.memory import available_bytes
 from hsfuse.fusion.methods import METHODS
 from hsfuse.models.weights import bundled_weights
@@ -38,7 +38,7 @@ _TILE_INTERLEAVE = (3, 11)
 
 
 @dataclass(frozen=True)
-class Compute:
+class DeviceReport:
     """Where networks will run."""
 
     device: str
@@ -58,7 +58,7 @@ class Compute:
 
 
 @dataclass(frozen=True)
-class Scan:
+class ScanReport:
     """How Mamba's selective scan will run on that device."""
 
     backend: str | None
@@ -70,7 +70,7 @@ class Scan:
 
 
 @dataclass(frozen=True)
-class Gdal:
+class GdalReport:
     """GDAL as rasterio brings it."""
 
     version: str
@@ -86,7 +86,7 @@ class Gdal:
 
 
 @dataclass(frozen=True)
-class Threads:
+class ThreadsReport:
     """What the CPU gives."""
 
     cpus: int
@@ -111,13 +111,13 @@ class Diagnosis:
     """Operating system and processor."""
     torch: str
     """Version."""
-    compute: Compute
+    compute: DeviceReport
     """Device and precision."""
-    scan: Scan
+    scan: ScanReport
     """Backend of the selective scan."""
-    gdal: Gdal
+    gdal: GdalReport
     """Rasters."""
-    threads: Threads
+    threads: ThreadsReport
     """CPUs and memory."""
     weights: dict[str, tuple[str, ...]]
     """Bundled weights by network; none where a network needs `--weights`."""
@@ -149,18 +149,19 @@ def doctor() -> Diagnosis:
     )
 
 
-def _compute() -> Compute:
-    chosen, precision = choose_compute("auto", "auto")
+def _compute() -> DeviceReport:
+    chosen = Compute()
     devices = tuple(_describe(index) for index in range(torch.cuda.device_count()))
     build = torch.version.cuda
-    if chosen.device.type == "cuda":
+    if chosen.torch_device.type == "cuda":
         reason = "torch can use CUDA, and fp16 is fastest there"
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         without = "this torch is built without CUDA" if build is None else "torch finds no CUDA device"
         reason = f"{without}; fp32 is the default on CPUs, bf16 on request"
         bf16 = _cpu_has_bf16()
-    return Compute(str(chosen.device), precision, reason, devices, build, bf16, torch.backends.cpu.get_cpu_capability())
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return DeviceReport(chosen.device, chosen.precision, reason, devices, build, bf16, instructions)
 
 
 def _describe(index: int) -> str:
@@ -175,23 +176,23 @@ def _cpu_has_bf16() -> bool:
     return any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
 
 
-def _scan(device: str) -> Scan:
+def _scan(device: str) -> ScanReport:
     kind = torch.device(device).type
     try:
         choice = explain_backend(kind)
     except HsfuseError as error:
-        return Scan(None, str(error), available_backends(kind))
+        return ScanReport(None, str(error), available_backends(kind))
     others = {name: choice.refused.get(name, "") for name in BACKENDS if name != choice.name}
-    return Scan(choice.name, choice.reason, others)
+    return ScanReport(choice.name, choice.reason, others)
 
 
-def _gdal() -> Gdal:
+def _gdal() -> GdalReport:
     with Env() as environment:
         present = set(environment.drivers())
     version = rasterio.__gdal_version__
     tiled = tuple(int(part) for part in version.split(".")[:2]) >= _TILE_INTERLEAVE
     interleave = "by tile" if tiled else "by band: interleaving by tile needs GDAL 3.11"
-    return Gdal(
+    return GdalReport(
         version,
         rasterio.__version__,
         {name: name in present for name in DRIVERS},
@@ -200,16 +201,16 @@ def _gdal() -> Gdal:
     )
 
 
-def _threads() -> Threads:
+def _threads() -> ThreadsReport:
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wish = os.environ.get("OMP_NUM_THREADS")
     reason = (
         "torch's own choice, which OMP_NUM_THREADS overrides" if wish is None else f"OMP_NUM_THREADS={wish} asks for it"
     )
-    return Threads(cpus, torch.get_num_threads(), reason, available_bytes())
+    return ThreadsReport(cpus, torch.get_num_threads(), reason, available_bytes())
 
 
-def _problems(scan: Scan, gdal: Gdal) -> list[str]:
+def _problems(scan: ScanReport, gdal: GdalReport) -> list[str]:
     found = [
         f"GDAL's driver {name} ({DRIVERS[name]}) is missing: install rasterio from its wheels"
         for name in _NEEDED

@@ -2,89 +2,102 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from hsfuse.errors import OutputError
 from hsfuse.imaging import load_table, sensor_names
-from hsfuse.pairs.pair import Pair, image_pair, open_pair
+from hsfuse.pairs.imaging_source import ESTIMATE
+from hsfuse.pairs.request import PairRequest, opened, requested
 
 if TYPE_CHECKING:
-    import os
+    from typing import Unpack
 
-    from hsfuse.scenes import PixelWindow
+    from hsfuse.pairs.pair import Pair
+    from hsfuse.pairs.request import PairOptions, PathLike
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EstimateResult:
     """What was found."""
 
     output: Path
     """The `hsfuse-imaging/1` file."""
 
-    imaged: Pair
-    """The pair with its imaging model."""
+    pair: Pair
+    """With its imaging model."""
+
+
+@overload
+def estimate(
+    pair: Pair | PairRequest, output: PathLike, /, *, overwrite: bool = ..., plot: PathLike | None = ...
+) -> EstimateResult: ...
+
+
+@overload
+def estimate(
+    hsi: PathLike,
+    msi: PathLike,
+    output: PathLike,
+    /,
+    *,
+    overwrite: bool = ...,
+    plot: PathLike | None = ...,
+    **options: Unpack[PairOptions],
+) -> EstimateResult: ...
 
 
 def estimate(
-    hsi: str | os.PathLike[str],
-    msi: str | os.PathLike[str],
-    output: str | os.PathLike[str],
-    *,
-    srf: str | None = "estimate",
-    psf: str | None = "estimate",
-    hsi_bands: str | None = None,
-    msi_bands: str | None = None,
-    window: PixelWindow | None = None,
-    ratio: int | None = None,
+    pair: Pair | PairRequest | PathLike,
+    /,
+    *paths: PathLike,
     overwrite: bool = False,
-    plot: str | os.PathLike[str] | None = None,
+    plot: PathLike | None = None,
+    **options: Unpack[PairOptions],
 ) -> EstimateResult:
     """Estimate the imaging model of a pair and write it.
 
     Args:
-        hsi: The hyperspectral scene.
-        msi: The multispectral scene.
-        output: The JSON file.
-        srf: `estimate`, or a sensor's name or a file where the response is known.
-        psf: `estimate`, or `gaussian:FWHM` or a file where the blur is known.
-        hsi_bands: 1-based list; by default all good ones.
-        msi_bands: Likewise.
-        window: Part of the scene to look at, in HSI pixels.
-        ratio: HSI pixel over MSI pixel; measured by default.
+        pair: An open pair (what is known of it is written), a `PairRequest`, or the paths of both scenes. SRF and PSF
+            are estimated unless a source is given; however far the images are misregistered, it is measured and
+            written.
+        paths: The JSON file, after the MSI if paths are given.
         overwrite: Replace an existing file.
         plot: A picture of the model to draw as well; needs the `report` extra.
+        options: Of a pair that is given by its paths: the fields of `PairRequest`.
 
     Raises:
         RequestError: The pair cannot be read or does not determine the model, or the output is there already.
     """
+    wanted, (output,) = requested(pair, paths, options, after=1)
     path = Path(output)
     for target in (path, *([] if plot is None else [Path(plot)])):
         if target.exists() and not overwrite:
-            raise OutputError(f"{target} exists: pass --overwrite to replace it")
+            raise OutputError(f"{target} exists: pass `overwrite=True` to replace it")
         if not target.parent.is_dir():
             raise OutputError(f"the folder {target.parent} does not exist: make it first")
-    pair = open_pair(hsi, msi, hsi_bands=hsi_bands, msi_bands=msi_bands, window=window, ratio=ratio)
-    imaged = image_pair(pair, srf=srf, psf=psf, allow_shift=True)
+    if isinstance(wanted, PairRequest):
+        wanted = replace(wanted, srf=wanted.srf or ESTIMATE, allow_shift=True)
+    found = opened(wanted)
     if plot is not None:
-        _draw(Path(plot), imaged)
+        _draw(Path(plot), found)
     temporary = path.with_name(f".{path.name}.part")
     try:
-        imaged.imaging.save(temporary)
+        found.imaging.save(temporary)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written ({error.strerror}): choose another place") from error
-    return EstimateResult(path, imaged)
+    return EstimateResult(output=path, pair=found)
 
 
-def _draw(path: Path, imaged: Pair) -> None:
+def _draw(path: Path, pair: Pair) -> None:
     """The model beside the published response of the sensor that it looks like, or that was given."""
     from hsfuse.report.plots import plot_imaging  # noqa: PLC0415 (matplotlib is an extra)
 
-    name = imaged.srf_source.partition(":")[0]
-    if imaged.estimate is not None and imaged.estimate.sensor:
-        name = imaged.estimate.sensor
+    name = pair.srf_source.partition(":")[0]
+    if pair.estimate is not None and pair.estimate.sensor:
+        name = pair.estimate.sensor
     published = load_table(name) if name in sensor_names() else None
-    plot_imaging(path, imaged.imaging, published=published, shift=imaged.shift)
+    plot_imaging(path, pair.imaging, published=published, shift=pair.shift)

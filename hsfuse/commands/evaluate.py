@@ -14,17 +14,15 @@ from hsfuse.report.csv_table import check_csv_target, write_csv
 from hsfuse.scenes import Scene
 
 if TYPE_CHECKING:
-    import os
-
     import numpy as np
     from numpy.typing import NDArray
 
-    Path = str | os.PathLike[str]
+    from hsfuse.pairs.pair import Pair
+    from hsfuse.pairs.request import PairRequest, PathLike
+
     BandRow = dict[str, float | str | None]
 
 Scores = TypeVar("Scores", FullReferenceScores, NoReferenceScores)
-
-_ONE_OF_BOTH = "pass either the reference (--reference) or the two images that were fused (--hsi and --msi)"
 
 
 @dataclass(frozen=True)
@@ -46,43 +44,35 @@ class Evaluation(Generic[Scores]):
 
 @overload
 def evaluate(
-    fused: Path, reference: Path, *, ratio: float | None = None, csv: Path | None = None, overwrite: bool = False
+    fused: PathLike,
+    reference: PathLike,
+    /,
+    *,
+    ratio: float | None = ...,
+    csv: PathLike | None = ...,
+    overwrite: bool = ...,
 ) -> Evaluation[FullReferenceScores]: ...
 
 
 @overload
 def evaluate(
-    fused: Path,
-    reference: None = None,
+    fused: PathLike,
+    /,
     *,
-    hsi: Path,
-    msi: Path,
-    ratio: float | None = None,
-    srf: str | None = None,
-    psf: str | None = None,
-    hsi_bands: str | None = None,
-    msi_bands: str | None = None,
-    allow_shift: bool = False,
-    coregister: bool = False,
-    csv: Path | None = None,
-    overwrite: bool = False,
+    pair: Pair | PairRequest,
+    csv: PathLike | None = ...,
+    overwrite: bool = ...,
 ) -> Evaluation[NoReferenceScores]: ...
 
 
 def evaluate(
-    fused: Path,
-    reference: Path | None = None,
+    fused: PathLike,
+    reference: PathLike | None = None,
+    /,
     *,
-    hsi: Path | None = None,
-    msi: Path | None = None,
+    pair: Pair | PairRequest | None = None,
     ratio: float | None = None,
-    srf: str | None = None,
-    psf: str | None = None,
-    hsi_bands: str | None = None,
-    msi_bands: str | None = None,
-    allow_shift: bool = False,
-    coregister: bool = False,
-    csv: Path | None = None,
+    csv: PathLike | None = None,
     overwrite: bool = False,
 ) -> Evaluation[FullReferenceScores] | Evaluation[NoReferenceScores]:
     """Score a fused image against the image that it should be, or against the two that it was made of.
@@ -92,15 +82,8 @@ def evaluate(
     Args:
         fused: The fused image.
         reference: The truth, on the same grid. Or else:
-        hsi: The hyperspectral scene that was fused; the fused image may show a part of it.
-        msi: The multispectral scene that was fused.
-        ratio: HSI pixel over MSI pixel; by default what the fused image says, or what is measured on the pair.
-        srf: Of the pair, as of `fuse`.
-        psf: Likewise.
-        hsi_bands: Likewise.
-        msi_bands: Likewise.
-        allow_shift: Likewise.
-        coregister: Likewise.
+        pair: What was fused; the fused image may show a part of it.
+        ratio: HSI pixel over MSI pixel, for ERGAS; by default what the fused image says. A pair has its own.
         csv: Write the metrics per band to this file.
         overwrite: Replace an existing file.
 
@@ -110,33 +93,21 @@ def evaluate(
     """
     if csv is not None:
         check_csv_target(csv, overwrite=overwrite)
+    if (reference is None) == (pair is None):
+        given = "nothing to hold it against was" if reference is None else "a reference and a pair were both"
+        raise RequestError(f"{fused}: {given} given: give either the reference or the pair")
     found: Evaluation[FullReferenceScores] | Evaluation[NoReferenceScores]
-    if reference is not None and hsi is None and msi is None:
-        pair_options = {"srf": srf, "psf": psf, "hsi_bands": hsi_bands, "msi_bands": msi_bands}
-        _refuse([name for name, value in pair_options.items() if value is not None])
+    if reference is not None:
         found = _with_reference(fused, reference, ratio)
-    elif reference is None and hsi is not None and msi is not None:
-        views = FusedViews.open(
-            fused,
-            hsi,
-            msi,
-            srf=srf,
-            psf=psf,
-            hsi_bands=hsi_bands,
-            msi_bands=msi_bands,
-            ratio=_whole(ratio),
-            allow_shift=allow_shift,
-            coregister=coregister,
-        )
-        found = _without_reference(views)
     else:
-        raise RequestError(_not_one(reference is not None, hsi is not None, msi is not None))
+        assert pair is not None
+        found = _without_reference(FusedViews.open(fused, pair))
     if csv is not None:
         write_csv(csv, _table(found))
     return found
 
 
-def _with_reference(fused: Path, reference: Path, ratio: float | None) -> Evaluation[FullReferenceScores]:
+def _with_reference(fused: PathLike, reference: PathLike, ratio: float | None) -> Evaluation[FullReferenceScores]:
     ours, truth = Scene.open(str(fused)), Scene.open(str(reference))
     matched = Reference.of_image(ours, truth)
     warnings = list(matched.match.warnings)
@@ -148,7 +119,7 @@ def _with_reference(fused: Path, reference: Path, ratio: float | None) -> Evalua
 
 
 def _without_reference(views: FusedViews) -> Evaluation[NoReferenceScores]:
-    pair = views.imaged.pair
+    pair = views.pair
     metric = NoReference(pair.ratio)
     for view in views.tiles(metric.block):
         metric.update(view)
@@ -159,43 +130,20 @@ def _without_reference(views: FusedViews) -> Evaluation[NoReferenceScores]:
             f"no block of {metric.block}×{metric.block} HSI pixels is without a hole: D_λ, D_S, QNR and HQNR are "
             "undefined"
         )
-    wavelength = pair.hsi.bands.select(pair.hsi_bands).wavelength_nm
-    msi = pair.msi.bands.select(pair.msi_bands)
-    bands = _rows(views.fused_bands, wavelength, {"consistency_hsi": scores.band_consistency_hsi})
+    bands = _rows(views.fused_bands, pair.hsi_bands.wavelength_nm, {"consistency_hsi": scores.band_consistency_hsi})
     msi_bands = _rows(
-        pair.msi_bands,
-        msi.wavelength_nm,
+        pair.scenes.msi_bands,
+        pair.msi_bands.wavelength_nm,
         {"consistency_msi": scores.band_consistency_msi},
-        views.imaged.imaging.srf.msi_bands,
+        pair.imaging.srf.msi_bands,
     )
     return Evaluation(scores, bands, msi_bands, tuple(warnings))
-
-
-def _not_one(reference: bool, hsi: bool, msi: bool) -> str:
-    """What is wrong where not exactly one of a reference and a whole pair is given."""
-    if reference:
-        return f"a reference and an image of the pair were both given: {_ONE_OF_BOTH}"
-    if hsi or msi:
-        return f"the {'MSI' if hsi else 'HSI'} is missing: {_ONE_OF_BOTH}"
-    return f"there is nothing to hold the fused image against: {_ONE_OF_BOTH}"
-
-
-def _refuse(given: list[str]) -> None:
-    if given:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise RequestError(f"{options} would say nothing about a reference: leave it out, or {_ONE_OF_BOTH}")
-
-
-def _whole(ratio: float | None) -> int | None:
-    if ratio is not None and (not float(ratio).is_integer() or ratio < 2):
-        raise RequestError(f"the ratio of a pair is a whole number from 2 on, got {ratio:g}")
-    return None if ratio is None else int(ratio)
 
 
 def _ratio_of(fused: Scene, warnings: list[str]) -> float:
     with contextlib.suppress(KeyError, ValueError):
         return float(fused.tags["HSFUSE_RATIO"])
-    warnings.append("the ratio is not known, ERGAS is for ratio 1: pass --ratio")
+    warnings.append("the ratio is not known, ERGAS is for ratio 1: pass `ratio`")
     return 1.0
 
 

@@ -118,7 +118,7 @@ def simulate(
 def _checked_folder(folder: Path, *, overwrite: bool) -> Path:
     there = [name for name in FILES if (folder / name).exists()]
     if there and not overwrite:
-        raise OutputError(f"{folder} holds {', '.join(there)} already: pass --overwrite, or another folder")
+        raise OutputError(f"{folder} holds {', '.join(there)} already: pass `overwrite=True`, or another folder")
     there_already = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there_already.is_dir():
         raise OutputError(f"{folder} cannot be made, {there_already} is a file: choose another folder")

@@ -3,44 +3,39 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
-import torch
-
-from hsfuse.commands.fuse import HALF, choose_compute
 from hsfuse.errors import HsfuseError, RequestError
+from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.memory import available_bytes
-from hsfuse.fusion.methods import DEFAULT_METHOD, choose_method
+from hsfuse.fusion.methods import choose_method
 from hsfuse.models.weights import WeightsCard, save_weights
-from hsfuse.pairs.pair import image_pair, open_pair
-from hsfuse.pairs.wald_level import PairLevel
+from hsfuse.pairs.pair import Pair
+from hsfuse.pairs.request import opened, requested
+from hsfuse.pairs.wald_level import ReducedPair
+from hsfuse.progress import SILENT
 from hsfuse.training.distributed import joined, local_device
 from hsfuse.training.files import TrainingFiles
 from hsfuse.training.held_back import Figures
-from hsfuse.training.loop import Schedule, Trainer
-from hsfuse.training.start import NetworkRequest, StartingPoint
+from hsfuse.training.loop import Trainer
+from hsfuse.training.start import NetworkRequest, StartingPoint, TrainingPlan
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Sequence
+    from typing import Unpack
 
-    from hsfuse.pairs.pair import Pair
-    from hsfuse.scenes import PixelWindow
+    from hsfuse.pairs.request import PairOptions, PairRequest, PathLike
+    from hsfuse.progress import Progress
     from hsfuse.training.checkpoint import Record
     from hsfuse.training.distributed import Processes
-    from hsfuse.training.loop import Observer
-    from hsfuse.training.tasks import BandsTask, SubspaceTask
 
 OPPONENTS = ("bicubic", "gsa", "mtf-glp", "cnmf", "hysure")
 """Methods that the trained network is held against, on the same patches."""
 
-DEFAULT_SECONDS = 1800.0
-"""Of training, where neither epochs nor steps nor a time is given."""
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainResult:
     """What came of a training."""
 
@@ -48,7 +43,7 @@ class TrainResult:
     """The weights file."""
 
     model: str
-    """As of `--model`."""
+    """The network."""
 
     spectral: str
     """`subspace` or `full`."""
@@ -84,75 +79,66 @@ class TrainResult:
     """Sentences for the user."""
 
 
+@overload
 def train_reduced(
-    hsi: Sequence[str | os.PathLike[str]],
-    msi: Sequence[str | os.PathLike[str]],
-    output: str | os.PathLike[str],
+    pairs: Pair | PairRequest | Sequence[Pair | PairRequest],
+    output: PathLike,
+    /,
     *,
-    model: str = DEFAULT_METHOD,
-    spectral: str = "subspace",
-    init: str | None = None,
-    preset: str | None = None,
-    epochs: int | None = None,
-    steps: int | None = None,
-    seconds: float | None = None,
-    batch: int = 8,
-    patch: int | None = None,
-    learning_rate: float | None = None,
-    val: float = 0.1,
-    patience: int | None = None,
-    srf: str | None = None,
-    psf: str | None = None,
-    hsi_bands: str | None = None,
-    msi_bands: str | None = None,
-    window: PixelWindow | None = None,
-    ratio: int | None = None,
-    allow_shift: bool = False,
-    coregister: bool = False,
-    device: str = "auto",
-    precision: str = "auto",
-    memory: int | None = None,
-    seed: int = 0,
+    network: NetworkRequest = ...,
+    plan: TrainingPlan = ...,
+    compute: Compute | None = ...,
+    data_licence: str = ...,
+    resume: bool = ...,
+    overwrite: bool = ...,
+    progress: Progress = ...,
+) -> TrainResult | None: ...
+
+
+@overload
+def train_reduced(
+    hsi: PathLike,
+    msi: PathLike,
+    output: PathLike,
+    /,
+    *,
+    network: NetworkRequest = ...,
+    plan: TrainingPlan = ...,
+    compute: Compute | None = ...,
+    data_licence: str = ...,
+    resume: bool = ...,
+    overwrite: bool = ...,
+    progress: Progress = ...,
+    **options: Unpack[PairOptions],
+) -> TrainResult | None: ...
+
+
+def train_reduced(
+    pairs: Pair | PairRequest | Sequence[Pair | PairRequest] | PathLike,
+    /,
+    *paths: PathLike,
+    network: NetworkRequest = NetworkRequest(),  # noqa: B008 (frozen)
+    plan: TrainingPlan = TrainingPlan(),  # noqa: B008
+    compute: Compute | None = None,
     data_licence: str = "",
     resume: bool = False,
     overwrite: bool = False,
-    observer: Observer | None = None,
+    progress: Progress = SILENT,
+    **options: Unpack[PairOptions],
 ) -> TrainResult | None:
     """Train a network on pairs of scenes alone: both images are degraded by the ratio, and the HSI is the truth.
 
     Args:
-        hsi: Hyperspectral scenes of one sensor.
-        msi: Multispectral scenes, one to each.
-        output: The weights file to write; a log and a checkpoint lie beside it.
-        model: `mgdunlss` or `ssrfn`.
-        spectral: `subspace` (serves any pair) or `full` (on the bands of this pair, as in the papers).
-        init: `universal`, `none` or a weights file; by default the bundled weights, but new ones
-            with a preset or `full`.
-        preset: Size of a new `ssrfn`.
-        epochs: Times that every pixel is seen; this, `steps` or `seconds`.
-        steps: Optimizer steps.
-        seconds: Of training, half an hour by default.
-        batch: Patches a step and process.
-        patch: Edge of a patch in HSI pixels of the degraded scene; by default about 36 MSI pixels.
-        learning_rate: Its maximum; by default 5e-4 for weights that are there, 1e-3 for new ones.
-        val: Share of each scene that is held back for validation.
-        patience: Validations without a better one after which training stops; by default it does not.
-        srf: As of `fuse`, for every pair.
-        psf: Likewise.
-        hsi_bands: Likewise.
-        msi_bands: Likewise.
-        window: Likewise.
-        ratio: Likewise.
-        allow_shift: Likewise.
-        coregister: Likewise.
-        device: As of `fuse`.
-        precision: As of `fuse`.
-        memory: Bytes of patches to keep; by default a quarter of what is free.
-        seed: Of everything drawn.
+        pairs: Pairs of one pair of sensors, open or to be opened, or the path of an HSI.
+        paths: The weights file to write, after the MSI if paths are given; a log and a checkpoint lie beside it.
+        network: Which network to train, and from where.
+        plan: How long, how fast and on what patches.
+        compute: Device and precision; its memory is what patches may take, by default a quarter of what is free.
         data_licence: On what terms the scenes may be used, for the file's header.
         resume: Go on with an interrupted training of the same request.
         overwrite: Replace an existing output.
-        observer: Is told how it goes.
+        progress: Observer of the work.
+        options: Of a pair that is given by its paths: the fields of `PairRequest`.
 
     Returns:
         What came of it; None in the processes of `torchrun` other than the first.
@@ -161,75 +147,62 @@ def train_reduced(
         RequestError: The request cannot be served; nothing was written.
         WorkError: The loss is not finite.
     """
+    wanted, output = _requested(pairs, paths, options)
     files = TrainingFiles(Path(output))
     files.check(resume=resume, overwrite=overwrite)
-    _check_budget(hsi, msi, epochs, steps, seconds)
-    request = json.dumps(
-        {
-            "hsi": [str(path) for path in hsi], "msi": [str(path) for path in msi], "model": model,
-            "spectral": spectral, "init": init, "preset": preset, "epochs": epochs, "steps": steps, "batch": batch,
-            "patch": patch, "learning_rate": learning_rate, "val": val, "seed": seed, "srf": srf, "psf": psf,
-            "hsi_bands": hsi_bands, "msi_bands": msi_bands, "window": str(window), "ratio": ratio,
-            "coregister": coregister,
-        }
-    )  # fmt: skip
-    compute, precision = choose_compute(device, precision)
-    on = local_device(compute.device)
-    torch.manual_seed(seed)
-    start = NetworkRequest(model, spectral, init, preset)
-    start.check()
-    pairs = [
-        image_pair(
-            open_pair(one, other, hsi_bands=hsi_bands, msi_bands=msi_bands, window=window, ratio=ratio),
-            srf=srf, psf=psf, allow_shift=allow_shift, coregister=coregister,
-        )
-        for one, other in zip(hsi, msi, strict=True)
-    ]  # fmt: skip
-    levels = [PairLevel(imaged.pair, imaged.imaging) for imaged in pairs]
-    start_at = start.build(
-        levels, patch=patch, share=val, memory=memory if memory is not None else available_bytes() // 4, device=on
-    )
+    network.check()
+    compute = compute or Compute()
+    on = local_device(compute.torch_device)
+    key = _resume_key(wanted, network, plan, compute)
+    found = [opened(one) for one in wanted]
+    scenes = [ReducedPair(pair, seed=plan.seed) for pair in found]
+    memory = compute.memory if compute.memory is not None else available_bytes() // 4
+    start = network.build(scenes, plan, memory=memory, device=on)
     if not resume:  # only now, when nothing is left to be refused
         files.checkpoint.unlink(missing_ok=True)
     with joined(on) as processes:
-        schedule = Schedule(
-            steps=_steps(start_at.task, epochs, steps, batch * processes.count),
-            seconds=None if epochs or steps else seconds or DEFAULT_SECONDS,
-            learning_rate=learning_rate or start_at.learning_rate,
-            batch=batch,
-            seed=seed,
-            patience=patience,
-        )
         trainer = Trainer(
-            start_at.network.to(on), start_at.task, schedule, checkpoint=files.checkpoint, request=request,
-            half=HALF[precision], processes=processes,
+            start.network.to(on), start.task, plan.schedule(start, processes.count), checkpoint=files.checkpoint,
+            request=key, half=compute.half, processes=processes,
         )  # fmt: skip
-        interrupted = _run(trainer, observer, processes)
+        interrupted = _run(trainer, progress, processes)
         if not processes.first:
             return None
-        made = _Made(files, start, start_at, trainer, pairs, data_licence, interrupted)
-        return made.result()
+        return _Made(files, network, start, trainer, found, data_licence, interrupted).result()
 
 
-def _check_budget(
-    hsi: Sequence[object], msi: Sequence[object], epochs: int | None, steps: int | None, seconds: float | None
-) -> None:
-    if not hsi or len(hsi) != len(msi):
-        raise RequestError(
-            f"{len(hsi)} HSI and {len(msi)} MSI scenes: give one --msi for each --hsi, in the same order"
-        )
-    if sum(budget is not None for budget in (epochs, steps, seconds)) > 1:
-        raise RequestError("--epochs, --steps and --time say the same thing: give one of them")
+def _requested(
+    pairs: Pair | PairRequest | Sequence[Pair | PairRequest] | PathLike,
+    paths: tuple[PathLike, ...],
+    options: PairOptions,
+) -> tuple[Sequence[Pair | PairRequest], PathLike]:
+    if isinstance(pairs, Sequence) and not isinstance(pairs, str):
+        (output,) = paths
+        if not pairs:
+            raise RequestError("there is no pair to train on: give at least one")
+        return pairs, output
+    one, (output,) = requested(pairs, paths, options, after=1)
+    return [one], output
 
 
-def _steps(task: SubspaceTask | BandsTask, epochs: int | None, steps: int | None, batch: int) -> int | None:
-    return epochs * task.steps_an_epoch(batch) if epochs is not None else steps
+def _resume_key(
+    pairs: Sequence[Pair | PairRequest], network: NetworkRequest, plan: TrainingPlan, compute: Compute
+) -> str:
+    """What a checkpoint must have been made for: everything that the weights depend on."""
+    requests = [pair.request if isinstance(pair, Pair) else pair for pair in pairs]
+    content = {
+        "pairs": [asdict(request) for request in requests],
+        "network": asdict(network),
+        "plan": asdict(replace(plan, seconds=None)),  # a longer time goes on from where a shorter one ended
+        "precision": compute.precision,
+    }
+    return json.dumps(content)
 
 
-def _run(trainer: Trainer, observer: Observer | None, processes: Processes) -> bool:
+def _run(trainer: Trainer, progress: Progress, processes: Processes) -> bool:
     """Train; returns whether the user put an end to it."""
     try:
-        trainer.run(observer if processes.first else None)
+        trainer.run(progress if processes.first else SILENT)
     except KeyboardInterrupt:
         if not trainer.history:
             raise
@@ -242,8 +215,8 @@ class _Made:
     """A training that has ended, to be written and told of."""
 
     files: TrainingFiles
-    start: NetworkRequest
-    start_at: StartingPoint
+    network: NetworkRequest
+    start: StartingPoint
     trainer: Trainer
     pairs: Sequence[Pair]
     data_licence: str
@@ -262,23 +235,23 @@ class _Made:
         validation["trained"] = trained
         if not self.interrupted:
             self.files.checkpoint.unlink(missing_ok=True)
-        warnings = [sentence for imaged in self.pairs for sentence in imaged.warnings] + warnings
+        warnings = [sentence for pair in self.pairs for sentence in pair.warnings] + warnings
         if best.step == 0:
             warnings.append("training brought nothing better than what it started from: that is what was written")
         return TrainResult(
-            self.files.output,
-            self.start.model,
-            self.start.spectral,
-            self.start_at.name,
-            sum(parameter.numel() for parameter in trainer.network.parameters()),
-            trainer.step,
-            trainer.elapsed,
-            best.step,
-            validation,
-            self.files.log,
-            curves,
-            self.interrupted,
-            tuple(dict.fromkeys(warnings)),
+            output=self.files.output,
+            model=self.network.model,
+            spectral=self.network.spectral,
+            start=self.start.name,
+            parameters=sum(parameter.numel() for parameter in trainer.network.parameters()),
+            steps=trainer.step,
+            seconds=trainer.elapsed,
+            best_step=best.step,
+            validation=validation,
+            log=self.files.log,
+            curves=curves,
+            interrupted=self.interrupted,
+            warnings=tuple(dict.fromkeys(warnings)),
         )
 
     @property
@@ -287,7 +260,7 @@ class _Made:
 
     def _opponents(self) -> tuple[dict[str, Figures], list[str]]:
         """Classical methods on the same patches; one that cannot serve them, or is not waited for, is named."""
-        task, found, warnings = self.start_at.task, {}, []
+        task, found, warnings = self.start.task, {}, []
         for name in OPPONENTS:
             method = choose_method(name).method
             try:
@@ -300,24 +273,24 @@ class _Made:
         return found, warnings
 
     def _card(self, trained: Figures, best: Record) -> WeightsCard:
-        scenes = [imaged.pair for imaged in self.pairs]
+        scenes = [pair.scenes for pair in self.pairs]
         srf = self.pairs[0].imaging.srf
-        full = self.start.spectral == "full"
+        full = self.network.spectral == "full"
         wavelengths = srf.hsi_wavelength_nm if full else None
         return WeightsCard(
-            model=self.start.model,
-            architecture=self.start_at.architecture,
-            config=asdict(self.start_at.config),
-            spectral=self.start.spectral,
-            ratios=self.start_at.ratios,
-            trained_on=tuple(f"{Path(pair.hsi.path).name} with {Path(pair.msi.path).name}" for pair in scenes),
-            validated_on=tuple(f"{Path(pair.hsi.path).name}, a part that was held back" for pair in scenes),
+            model=self.network.model,
+            architecture=self.start.architecture,
+            config=asdict(self.start.config),
+            spectral=self.network.spectral,
+            ratios=self.start.ratios,
+            trained_on=tuple(f"{Path(each.hsi.path).name} with {Path(each.msi.path).name}" for each in scenes),
+            validated_on=tuple(f"{Path(each.hsi.path).name}, a part that was held back" for each in scenes),
             validation=asdict(trained),
             data_licence=self.data_licence,
             steps=best.step,
             seed=self.trainer.schedule.seed,
-            preset=self.start_at.preset,
-            sensors=tuple(dict.fromkeys(pair.msi.sensor for pair in scenes if pair.msi.sensor)),
+            preset=self.start.preset,
+            sensors=tuple(dict.fromkeys(each.msi.sensor for each in scenes if each.msi.sensor)),
             hsi_wavelength_nm=() if wavelengths is None else tuple(wavelengths.tolist()),
             msi_bands=tuple(srf.msi_bands) if full else (),
         )

@@ -13,16 +13,17 @@ from hsfuse.errors import PairError
 from hsfuse.evaluation.reference import match_bands
 from hsfuse.imaging.holes import fill_holes
 from hsfuse.metrics import FusedView
-from hsfuse.pairs.pair import Pair, image_pair, open_pair
+from hsfuse.pairs.pair import Pair
 from hsfuse.scenes import PixelWindow, Scene, ScenePair, nesting_offset
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from hsfuse.imaging import ImagingModel
+    from hsfuse.pairs.request import PairRequest
     from hsfuse.scenes import PairBlock
 
 _TILE_NUMBERS = 2**24  # of the fused image held at a time
@@ -44,7 +45,7 @@ class Units:
     """MSI bands, 0-based in the model, that do not follow the HSI at all; they are left as they are."""
 
     @classmethod
-    def fit(cls, blocks: list[PairBlock], imaging: ImagingModel) -> Units:
+    def fit(cls, blocks: Sequence[PairBlock], imaging: ImagingModel) -> Units:
         """Least squares of R Y on P B over a sample; none where the units are the same already."""
         parts = [_seen_by_both(block, imaging) for block in blocks]
         x = np.concatenate([part[0] for part in parts], axis=1)
@@ -82,7 +83,7 @@ class FusedViews:
     offset: tuple[int, int]
     """Column and row of the fused image at which the pair's area begins."""
 
-    imaged: Pair
+    pair: Pair
     """The pair over the area that the fused image covers, with R and B."""
 
     units: Units
@@ -92,46 +93,39 @@ class FusedViews:
     """Sentences for the user."""
 
     @classmethod
-    def open(
-        cls,
-        fused: str | os.PathLike[str],
-        hsi: str | os.PathLike[str],
-        msi: str | os.PathLike[str],
-        *,
-        srf: str | None = None,
-        psf: str | None = None,
-        hsi_bands: str | None = None,
-        msi_bands: str | None = None,
-        ratio: int | None = None,
-        allow_shift: bool = False,
-        coregister: bool = False,
-    ) -> FusedViews:
-        """Open the three images and find their imaging model; the arguments are those of `fuse`.
+    def open(cls, fused: str | os.PathLike[str], pair: Pair | PairRequest) -> FusedViews:
+        """Open the three images and find their imaging model.
+
+        Args:
+            fused: The fused image; it may show a part of the pair.
+            pair: What it was fused from.
 
         Raises:
             RequestError: An image cannot be read, they do not belong together, or the imaging model is not to be had.
         """
         image = Scene.open(str(fused))
-        pair = open_pair(hsi, msi, hsi_bands=hsi_bands, msi_bands=msi_bands, ratio=ratio)
+        scenes, request = (pair.scenes, pair.request) if isinstance(pair, Pair) else (pair.open_scenes(), pair)
         own = [band for band in range(image.count) if band != image.alpha_band]
-        match = match_bands(image.path, image.bands, own, pair.hsi, among=pair.hsi_bands)
-        column, row = _place(image, pair)
-        area = _whole_pixels(image, pair, column, row)
-        part = ScenePair.open(
-            pair.hsi, pair.msi, hsi_bands=match.other, msi_bands=pair.msi_bands, window=area, ratio=pair.ratio
-        )
-        imaged = image_pair(part, srf=srf, psf=psf, allow_shift=allow_shift, coregister=coregister)
-        units = Units.fit(imaged.pair.sample(), imaged.imaging)
-        window = imaged.pair.window.scaled(pair.ratio)
-        warnings = [*match.warnings, *imaged.warnings]
+        match = match_bands(image.path, image.bands, own, scenes.hsi, among=scenes.hsi_bands)
+        column, row = _place(image, scenes)
+        area = _whole_pixels(image, scenes, column, row)
+        if not isinstance(pair, Pair) or (match.other, area) != (scenes.hsi_bands, scenes.window):
+            part = ScenePair.open(
+                scenes.hsi, scenes.msi,
+                hsi_bands=match.other, msi_bands=scenes.msi_bands, window=area, ratio=scenes.ratio,
+            )  # fmt: skip
+            pair = Pair.of_scenes(part, request)
+        units = Units.fit(pair.sample, pair.imaging)
+        window = pair.window.scaled(pair.ratio)
+        warnings = [*match.warnings, *pair.warnings]
         if units.unlike:
-            names = ", ".join(imaged.imaging.srf.msi_bands[band] for band in units.unlike)
+            names = ", ".join(pair.imaging.srf.msi_bands[band] for band in units.unlike)
             warnings.append(f"MSI band(s) {names} do not follow the HSI: their units were taken to be its own")
-        return cls(image, match.fused, (window.column - column, window.row - row), imaged, units, tuple(warnings))
+        return cls(image, match.fused, (window.column - column, window.row - row), pair, units, tuple(warnings))
 
     def tiles(self, block: int) -> Iterator[FusedView]:
         """The area in tiles whose edges are multiples of `block` HSI pixels, but for the last ones."""
-        ratio, bands, area = self.imaged.pair.ratio, len(self.fused_bands), self.imaged.pair.window
+        ratio, bands, area = self.pair.ratio, len(self.fused_bands), self.pair.window
         edge = block * max(math.isqrt(_TILE_NUMBERS // bands) // (block * ratio), 1)
         for row in range(0, area.height, edge):
             for column in range(0, area.width, edge):
@@ -142,7 +136,7 @@ class FusedViews:
 
     def _view(self, core: PixelWindow) -> FusedView | None:
         """What stands on a tile, blurred with all around it that the blur reaches; None where nothing is known."""
-        pair, imaging = self.imaged.pair, self.imaged.imaging
+        pair, imaging = self.pair, self.pair.imaging
         halo = -(-max(imaging.blur.margin, 0) // pair.ratio)
         around = _grown(core, halo).intersection(PixelWindow(0, 0, pair.window.width, pair.window.height))
         assert around is not None

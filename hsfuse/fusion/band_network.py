@@ -9,6 +9,8 @@ import numpy as np
 import torch
 
 from hsfuse.errors import WeightsError
+from hsfuse.fusion.compute import CPU, Compute
+from hsfuse.fusion.method import BYTES_A_PIXEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,19 +36,25 @@ class BandNetworkMethod:
         self.network = weights.network().requires_grad_(False)
         self._weights = weights
 
-    def to(self, device: torch.device) -> BandNetworkMethod:
-        """The same with its network on a device."""
-        self.network.to(device)
-        return self
+    def suited(self, compute: Compute) -> Compute:
+        """Whatever was asked for."""
+        return compute
 
-    def fit(self, patches: Sequence[PairPatch], imaging: ImagingModel) -> FittedBandNetwork:  # noqa: ARG002 (the face of a method)
+    def fit(
+        self,
+        patches: Sequence[PairPatch],  # noqa: ARG002 (the face of a method)
+        imaging: ImagingModel,
+        *,
+        compute: Compute = CPU,
+        seed: int = 0,  # noqa: ARG002
+    ) -> FittedBandNetwork:
         """Nothing is left to fit.
 
         Raises:
             WeightsError: The network was trained for another pair of sensors.
         """
         require_fit(self._weights, imaging)
-        return FittedBandNetwork(self.network)
+        return FittedBandNetwork(self.network.to(compute.torch_device))
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class FittedBandNetwork:
     @property
     def bytes_a_pixel(self) -> int:
         """Working memory by fine pixel, about."""
-        return int(getattr(self.network, "bytes_a_pixel", 0))
+        return BYTES_A_PIXEL + int(getattr(self.network, "bytes_a_pixel", 0))
 
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse a tile: Y (C, h, w) and P (c, r·h, r·w) to (C, r·h, r·w)."""

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hsfuse.fusion.methods import FittedMethod
+    from hsfuse.fusion.compute import Compute
+    from hsfuse.fusion.method import FittedMethod
     from hsfuse.fusion.tiles import Tile, TilePlan
+    from hsfuse.progress import Progress
     from hsfuse.scenes import PairBlock, PixelWindow
 
 logger = logging.getLogger(__name__)
@@ -36,19 +38,6 @@ _Item = TypeVar("_Item")
 
 _AHEAD = 2
 _POLL_SECONDS = 0.1
-
-
-class Progress(Protocol):
-    """An observer of the work; the library itself never prints."""
-
-    def start(self, stage: str, total: int, unit: str = "tiles") -> None:
-        """A stage of `total` steps begins."""
-
-    def advance(self) -> None:
-        """One step is done."""
-
-    def finish(self) -> None:
-        """The stage is over."""
 
 
 class TileSource(Protocol):
@@ -63,17 +52,6 @@ class RowSink(Protocol):
 
     def write(self, row: int, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
         """Take the next rows, values (C, rows, W) and valid (rows, W)."""
-
-
-@dataclass(frozen=True)
-class Compute:
-    """Where and how exactly tiles are computed."""
-
-    device: torch.device
-    """Of the method's tensors."""
-
-    half: torch.dtype | None = None
-    """float16 or bfloat16 under autocast; None for float32."""
 
 
 @dataclass(frozen=True)
@@ -222,29 +200,31 @@ def _fuse_tile(tile: Tile, block: PairBlock, method: FittedMethod, compute: Comp
         shape = (len(block.hsi), *valid.shape)
         return _Computed(tile, np.zeros(shape, np.float32), valid), False
     patch = PairPatch.of(block)
-    hsi, msi = patch.hsi.to(compute.device), patch.msi.to(compute.device)
+    hsi, msi = patch.hsi.to(compute.torch_device), patch.msi.to(compute.torch_device)
     try:
         fused = _run(method, hsi, msi, compute)
         again = compute.half is not None and not bool(torch.isfinite(fused).all())
         if again:
-            logger.info("tile at %d, %d is not finite in %s: again in float32", *_corner(tile), compute.half)
-            fused = _run(method, hsi, msi, Compute(compute.device))
+            logger.info("tile at %d, %d is not finite in %s: again in float32", *_corner(tile), compute.precision)
+            fused = _run(method, hsi, msi, compute.in_float32())
     except torch.OutOfMemoryError as error:
         raise WorkError(
             f"the device has no memory for a tile of {tile.window.width}×{tile.window.height} HSI pixels: "
-            "pass a smaller --tile, or --device cpu",
+            "pass a smaller `tile`, or `device=cpu`",
         ) from error
     values = fused.float().cpu().numpy()
     if not np.isfinite(values).all():
         column, row = _corner(tile)
-        raise WorkError(f"the fused tile at HSI pixel {column}, {row} is not finite: try another --model")
+        raise WorkError(f"the fused tile at HSI pixel {column}, {row} is not finite: try another `model`")
     return _Computed(tile, values, valid), again
 
 
 def _run(method: FittedMethod, hsi: torch.Tensor, msi: torch.Tensor, compute: Compute) -> torch.Tensor:
     with (
         torch.inference_mode(),
-        torch.autocast(compute.device.type, dtype=compute.half or torch.bfloat16, enabled=compute.half is not None),
+        torch.autocast(
+            compute.torch_device.type, dtype=compute.half or torch.bfloat16, enabled=compute.half is not None
+        ),
     ):
         return method(hsi, msi)
 

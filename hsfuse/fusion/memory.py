@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _WANTED_EDGE = 192  # fine pixels: larger tiles waste less on overlap, smaller ones attend faster
-_BYTES_PER_FINE_PIXEL = 12_000  # of a network's activations, a generous estimate
 _CUBES_PER_TILE = 12  # float32 copies of a tile that exist at once, queues included
 _FIXED_BYTES = 700 * 2**20  # libraries, GDAL's cache
 
@@ -72,7 +71,7 @@ def peak_megabytes() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def fitting_tile(bands: int, width: int, ratio: int, overlap: int, budget: int, working_bytes: int = 0) -> int:
+def fitting_tile(bands: int, width: int, ratio: int, overlap: int, budget: int, working_bytes: int) -> int:
     """Edge of a tile in HSI pixels.
 
     Args:
@@ -81,7 +80,7 @@ def fitting_tile(bands: int, width: int, ratio: int, overlap: int, budget: int, 
         ratio: HSI pixel over fine pixel.
         overlap: What tiles share, in HSI pixels.
         budget: Bytes of resident memory.
-        working_bytes: By fine pixel, that the method needs beyond what all do.
+        working_bytes: By fine pixel, that the method needs.
 
     Raises:
         RequestError: Not even the smallest tile fits.
@@ -92,8 +91,8 @@ def fitting_tile(bands: int, width: int, ratio: int, overlap: int, budget: int, 
     if _needed(bands, width, ratio, tile, working_bytes) > budget:
         raise RequestError(
             f"{budget / 2**30:.1f} GB of memory do not hold a tile of {tile} HSI pixels with {bands} bands: "
-            f"{_needed(bands, width, ratio, tile, working_bytes) / 2**30:.1f} GB would (--memory), or fuse a part "
-            "(--window)",
+            f"{_needed(bands, width, ratio, tile, working_bytes) / 2**30:.1f} GB would (`memory`), or fuse a part "
+            "(`window`)",
         )
     return tile
 
@@ -101,4 +100,4 @@ def fitting_tile(bands: int, width: int, ratio: int, overlap: int, budget: int, 
 def _needed(bands: int, width: int, ratio: int, tile: int, working_bytes: int) -> int:
     edge = tile * ratio
     rows = (edge + 256) * width * ratio * bands * 4 * 3 // 2
-    return _FIXED_BYTES + rows + edge * edge * (_BYTES_PER_FINE_PIXEL + working_bytes + bands * 4 * _CUBES_PER_TILE)
+    return _FIXED_BYTES + rows + edge * edge * (working_bytes + bands * 4 * _CUBES_PER_TILE)

@@ -1,17 +1,14 @@
-"""One face for networks and classical methods, and the registry of both.
-
-A `Method` is fitted to a scene once, on a sample and with the imaging model; what comes out takes tiles in and
-gives fused tiles back. The engine never asks which method it runs.
-"""
+"""The registry of methods, networks and classical ones alike, and choosing one with its weights."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from hsfuse.classical import CNMF, GSA, MTFGLP, HySure, SubspaceLinear
 from hsfuse.errors import RequestError
-from hsfuse.fusion.band_network import BandNetworkMethod, FittedBandNetwork
+from hsfuse.fusion.band_network import BandNetworkMethod
+from hsfuse.fusion.method import ClassicalMethod
 from hsfuse.fusion.network import NetworkMethod
 from hsfuse.imaging import upsample
 from hsfuse.models.weights import WeightsFile, bundled_weights, find_weights
@@ -19,34 +16,11 @@ from hsfuse.models.weights import WeightsFile, bundled_weights, find_weights
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
+    from hsfuse.fusion.method import Method, TileRule
     from hsfuse.imaging import ImagingModel
     from hsfuse.subspace.patch import PairPatch
-
-
-class FittedMethod(Protocol):
-    """A method that knows its scene."""
-
-    @property
-    def margin(self) -> int:
-        """HSI pixels at a tile's rim that depend on what lies beyond it."""
-
-    def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
-        """Fuse a tile without holes: Y (C, h, w) and P (c, r·h, r·w) to X (C, r·h, r·w), float32."""
-
-
-class Method(Protocol):
-    """A way to fuse."""
-
-    def fit(self, patches: Sequence[PairPatch], imaging: ImagingModel) -> FittedMethod:
-        """Fit what is global to a scene on a sample of it, holes filled, masks telling where they were."""
-
-
-def working_bytes(fitted: FittedMethod) -> int:
-    """Memory by fine pixel that a fitted method needs beyond what all do, about."""
-    return fitted.bytes_a_pixel if isinstance(fitted, FittedBandNetwork) else 0
 
 
 @dataclass(frozen=True)
@@ -54,7 +28,7 @@ class MethodEntry:
     """A method as users choose it."""
 
     name: str
-    """As of `--model`."""
+    """As of `fuse`'s `model`."""
 
     summary: str
     """What it is, in a line."""
@@ -73,7 +47,7 @@ DEFAULT_METHOD = "mgdunlss"
 """What `fuse` uses when nothing else is asked for: see the README for the figures."""
 
 
-def register(name: str, summary: str, build: Callable[[WeightsFile | None], Method], *, network: bool) -> None:
+def register_method(name: str, summary: str, build: Callable[[WeightsFile | None], Method], *, network: bool) -> None:
     """Add a method.
 
     Raises:
@@ -89,7 +63,7 @@ class ChosenMethod:
     """A method with the weights that it runs on."""
 
     name: str
-    """As of `--model`."""
+    """As of `fuse`'s `model`."""
 
     method: Method
     """What to fit."""
@@ -97,9 +71,22 @@ class ChosenMethod:
     weights: WeightsFile | None
     """None where the method needs none."""
 
-    def on(self, device: torch.device) -> Method:
-        """The method with its network, if it has one, on a device."""
-        return self.method.to(device) if isinstance(self.method, NetworkMethod | BandNetworkMethod) else self.method
+    @property
+    def adaptable(self) -> bool:
+        """Whether its weights are a network's in the spectral subspace, which any pair can fine-tune."""
+        return self.weights is not None and self.weights.card.spectral == "subspace"
+
+    def with_network(self, network: nn.Module, trust: float) -> ChosenMethod:
+        """The same with another network of the same architecture, and the trust in it."""
+        assert self.weights is not None
+        return replace(self, method=NetworkMethod(network, self.weights.card.config["subspace"], trust))
+
+    def untrained_ratio(self, ratio: int) -> str | None:
+        """A sentence for the user where the weights were not trained at a ratio."""
+        if self.weights is None or ratio in self.weights.card.ratios:
+            return None
+        trained = ", ".join(str(known) for known in self.weights.card.ratios)
+        return f"the weights {self.weights.name} were trained at ratio {trained}, this pair has {ratio}"
 
 
 def choose_method(name: str, weights: str | None = None) -> ChosenMethod:
@@ -114,12 +101,12 @@ def choose_method(name: str, weights: str | None = None) -> ChosenMethod:
         raise RequestError(f"there is no model {name!r}: choose one of {', '.join(METHODS)}")
     if not entry.network:
         if weights is not None:
-            raise RequestError(f"{name} is a classical method and takes no weights: leave --weights out")
+            raise RequestError(f"{name} is a classical method and takes no weights: leave `weights` out")
         return ChosenMethod(name, entry.build(None), None)
     file = find_weights(weights) if weights is not None else _bundled_for(name)
     if file.card.model != name:
         raise RequestError(
-            f"{file.path} holds weights of {file.card.model}, not of {name}: pass --model {file.card.model}"
+            f"{file.path} holds weights of {file.card.model}, not of {name}: pass `model={file.card.model}`"
         )
     return ChosenMethod(name, entry.build(file), file)
 
@@ -128,7 +115,7 @@ def _bundled_for(name: str) -> WeightsFile:
     for file in bundled_weights():
         if file.card.model == name and file.card.spectral == "subspace":
             return file
-    raise RequestError(f"no weights for {name} are bundled: pass --weights, or choose another --model")
+    raise RequestError(f"no weights for {name} are bundled: pass `weights`, or choose another `model`")
 
 
 @dataclass(frozen=True)
@@ -158,16 +145,20 @@ def _network(weights: WeightsFile | None) -> Method:
     return NetworkMethod(weights.network(), weights.card.config["subspace"])
 
 
-register("mgdunlss", "MGDuNLSS-Net (Khader 2023), deep unfolding in the spectral subspace", _network, network=True)
-register("ssrfn", "SSRFN (Zhao 2024), convolutions and Mamba in the spectral subspace", _network, network=True)
-register("gsa", "Gram-Schmidt adaptive (Aiazzi 2007)", lambda _: GSA, network=False)
-register("mtf-glp", "MTF-matched generalised Laplacian pyramid (Aiazzi 2006)", lambda _: MTFGLP, network=False)
-register("cnmf", "coupled nonnegative matrix factorisation (Yokoya 2012)", lambda _: CNMF, network=False)
-register("hysure", "subspace with vector total variation (Simões 2015)", lambda _: HySure, network=False)
-register(
-    "mtf-glp-subspace",
-    "the same in a noise-aware spectral subspace: what mgdunlss corrects",
-    lambda _: SubspaceLinear,
-    network=False,
+def _classical(fitting: Callable[[Sequence[PairPatch], ImagingModel], TileRule]) -> Callable[..., Method]:
+    return lambda _: ClassicalMethod(fitting)
+
+
+register_method(
+    "mgdunlss", "MGDuNLSS-Net (Khader 2023), deep unfolding in the spectral subspace", _network, network=True
 )
-register("bicubic", "the HSI interpolated, without the MSI", lambda _: Bicubic, network=False)
+register_method("ssrfn", "SSRFN (Zhao 2024), convolutions and Mamba in the spectral subspace", _network, network=True)
+for _name, _summary, _fitting in (
+    ("gsa", "Gram-Schmidt adaptive (Aiazzi 2007)", GSA.fit),
+    ("mtf-glp", "MTF-matched generalised Laplacian pyramid (Aiazzi 2006)", MTFGLP.fit),
+    ("cnmf", "coupled nonnegative matrix factorisation (Yokoya 2012)", CNMF.fit),
+    ("hysure", "subspace with vector total variation (Simões 2015)", HySure.fit),
+    ("mtf-glp-subspace", "the same in a noise-aware spectral subspace: what mgdunlss corrects", SubspaceLinear.fit),
+    ("bicubic", "the HSI interpolated, without the MSI", Bicubic.fit),
+):
+    register_method(_name, _summary, _classical(_fitting), network=False)

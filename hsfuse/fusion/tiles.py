@@ -47,7 +47,7 @@ class Axis:
         if self.tile < self.length and self.tile < max(3 * self.overlap, 1):
             raise RequestError(
                 f"a tile of {self.tile} HSI pixels is too small for an overlap of {self.overlap}: "
-                f"make it at least {3 * self.overlap} (--tile), or the overlap smaller (--overlap)",
+                f"make it at least {3 * self.overlap} (`tile`), or the overlap smaller (`overlap`)",
             )
         if not 0 <= 2 * self.margin <= self.overlap:
             raise RequestError(f"an overlap of {self.overlap} HSI pixels does not hold margins of {self.margin}")

@@ -60,8 +60,8 @@ def load_srf(
     table = parse_sensor(source)
     if hsi_wavelength_nm is None:
         raise ImagingError(
-            f"the SRF {source} needs the HSI's wavelengths, which its file does not give: add them, or use --srf "
-            "estimate",
+            f"the SRF {source} needs the HSI's wavelengths, which its file does not give: add them, or use "
+            "`srf=estimate`",
         )
     response, coverage = SpectralResponse.from_table(table, hsi_wavelength_nm, hsi_fwhm_nm)
     return LoadedSrf(response, coverage.kept, coverage.left_out)

@@ -25,7 +25,7 @@ def check_csv_target(path: str | os.PathLike[str], *, overwrite: bool) -> None:
     """
     target = Path(path)
     if target.exists() and not overwrite:
-        raise OutputError(f"{target} exists: pass --overwrite to replace it")
+        raise OutputError(f"{target} exists: pass `overwrite=True` to replace it")
     if target.is_dir():
         raise OutputError(f"{target} is a folder: name a file for the table")
     if not target.parent.is_dir():

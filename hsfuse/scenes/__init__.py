@@ -2,11 +2,12 @@
 
 from hsfuse.scenes.bands import Bands, parse_band_list
 from hsfuse.scenes.cog import CogWriter
-from hsfuse.scenes.grid import Grid, PixelWindow, common_area, integer_ratio, measured_ratio, nesting_offset
+from hsfuse.scenes.grid import MAX_RATIO, Grid, PixelWindow, common_area, integer_ratio, measured_ratio, nesting_offset
 from hsfuse.scenes.pair import PairBlock, ScenePair
 from hsfuse.scenes.scene import Block, Scene
 
 __all__ = [
+    "MAX_RATIO",
     "Bands",
     "Block",
     "CogWriter",

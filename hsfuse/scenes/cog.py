@@ -285,7 +285,7 @@ def _check_target(path: Path, *, overwrite: bool) -> None:
     if path.is_dir():
         raise OutputError(f"{path} is a folder: give the name of a file")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists: pass --overwrite to replace it")
+        raise OutputError(f"{path} exists: pass `overwrite=True` to replace it")
     if not path.parent.is_dir():
         raise OutputError(f"The folder {path.parent} does not exist: create it first")
 

@@ -51,10 +51,10 @@ def checked_nodata(nodata: float | None, dtype: np.dtype[Any]) -> float:
         if not (math.isfinite(nodata) and nodata == round(nodata) and limits.min <= nodata <= limits.max):
             raise OutputError(
                 f"The nodata value {nodata:g} is not one of {dtype.name} ({limits.min} to {limits.max}): "
-                "choose another with --nodata, or another --dtype"
+                "choose another with `nodata`, or another `dtype`"
             )
     elif math.isfinite(nodata) and abs(nodata) > np.finfo(dtype).max:
-        raise OutputError(f"The nodata value {nodata:g} does not fit {dtype.name}: choose another with --nodata")
+        raise OutputError(f"The nodata value {nodata:g} does not fit {dtype.name}: choose another with `nodata`")
     return float(dtype.type(nodata))
 
 

@@ -215,7 +215,7 @@ def integer_ratio(hsi: Grid, msi: Grid) -> int:
     if max(abs(across - ratio), abs(down - ratio)) > RATIO_TOLERANCE * ratio or ratio < 2:
         raise PairError(
             f"MSI pixel {msi.describe_pixel()} is not a whole fraction of HSI pixel {hsi.describe_pixel()} "
-            f"(ratio {mean:.2f}): resample one of them, or pass --ratio"
+            f"(ratio {mean:.2f}): resample one of them, or pass `ratio`"
         )
     return ratio
 

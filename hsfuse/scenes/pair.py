@@ -16,7 +16,7 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 
-from hsfuse.errors import PairError, WorkError
+from hsfuse.errors import PairError, RequestError, WorkError
 from hsfuse.scenes.grid import (
     Grid,
     PixelWindow,
@@ -63,6 +63,25 @@ class PairBlock:
         """Where a fused pixel is valid, (ratio·h, ratio·w): the MSI's pixel is, and the HSI's pixel over it."""
         ratio = self.msi_valid.shape[0] // self.hsi_valid.shape[0]
         return self.msi_valid & np.kron(self.hsi_valid, np.ones((ratio, ratio), dtype=bool))
+
+    def with_msi_bands(self, index: Sequence[int]) -> PairBlock:
+        """The same with some of its MSI bands, 0-based."""
+        return self if tuple(index) == tuple(range(len(self.msi))) else replace(self, msi=self.msi[list(index)])
+
+    def crop(self, window: PixelWindow) -> PairBlock:
+        """What a window of it holds, in HSI pixels.
+
+        Raises:
+            RequestError: The window reaches over the block.
+        """
+        height, width = self.hsi_valid.shape
+        if not PixelWindow(0, 0, width, height).contains(window):
+            raise RequestError(f"the window {window} reaches over the {width}×{height} HSI pixels at hand")
+        fine = window.scaled(self.msi_valid.shape[0] // height)
+        coarse, fine_part = (window.rows, window.columns), (fine.rows, fine.columns)
+        return PairBlock(
+            self.hsi[:, *coarse], self.hsi_valid[coarse], self.msi[:, *fine_part], self.msi_valid[fine_part]
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,19 +6,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hsfuse.errors import RequestError
-from hsfuse.fusion.network import FittedNetwork, NetworkMethod, least_squares_trust
-from hsfuse.pairs.wald_level import PairLevel
+from hsfuse.fusion.network import FittedNetwork, SubspaceCorrection
+from hsfuse.fusion.trust import least_squares_trust
+from hsfuse.pairs.wald_level import ReducedPair
+from hsfuse.progress import SILENT
 from hsfuse.training.held_back import Figures
 from hsfuse.training.loop import Schedule, Trainer
 from hsfuse.training.tasks import SubspaceTask
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from hsfuse.fusion.engine import Compute, Progress
-    from hsfuse.fusion.methods import ChosenMethod
+    from hsfuse.fusion.job import Job
     from hsfuse.pairs.pair import Pair
-    from hsfuse.training.checkpoint import Record
+    from hsfuse.progress import Progress
 
 RATE = 5e-4
 """Largest learning rate."""
@@ -53,82 +52,48 @@ class Adaptation:
         return f"adapted weights {'kept' if self.kept else 'not kept, the weights stay as they were'}: {figures}"
 
 
-def adapt(
-    imaged: Pair,
-    chosen: ChosenMethod,
-    seconds: float,
-    *,
-    compute: Compute,
-    memory: int,
-    seed: int,
-    progress: Progress,
-) -> tuple[ChosenMethod, Adaptation]:
+def adapt(pair: Pair, job: Job, seconds: float, *, progress: Progress = SILENT) -> tuple[Job, Adaptation]:
     """Fine-tune a network of the spectral subspace on a pair, one Wald level down.
 
     Args:
-        imaged: The pair.
-        chosen: The network with its weights.
+        pair: The scenes.
+        job: The network with its weights, and what it is to be run with.
         seconds: Of training, validations included.
-        compute: Device and precision.
-        memory: Bytes of patches to keep.
-        seed: Of everything drawn.
         progress: Observer of the work.
 
     Returns:
-        The method to fuse with, adapted if that is better and else as it was, and what was found.
+        The job to fuse with, its network adapted if that is better and else as it was, and what was found.
 
     Raises:
         RequestError: The method has no such weights, or the pair is too small to train and validate on.
         WorkError: The loss is not finite.
     """
-    if chosen.weights is None or not isinstance(chosen.method, NetworkMethod):
+    weights = job.method.weights
+    if weights is None or not job.method.adaptable:
         raise RequestError(
-            "--adapt fine-tunes the weights of a network in the spectral subspace: leave it out, or choose such a "
-            "--model"
+            "`adapt_seconds` fine-tunes the weights of a network in the spectral subspace: leave it out, or choose "
+            "such a `model`"
         )
-    method = chosen.method
-    task = SubspaceTask(
-        [PairLevel(imaged.pair, imaged.imaging)],
-        method.coefficients,
-        share=_SHARE,
-        memory=memory,
-        device=compute.device,
-    )
-    network = chosen.weights.network().to(compute.device)
-    _, before = _judged(network, task, method.coefficients)
-    schedule = Schedule(seconds=seconds, learning_rate=RATE, seed=seed, validations=_VALIDATIONS, average=0.99)
-    trainer = Trainer(network.train(), task, schedule, half=compute.half)
-    progress.start("adapt", 100, "percent")
-    trainer.run(_Percent(progress))
-    progress.finish()
+    device, size = job.compute.torch_device, int(weights.card.config["subspace"])
+    scene = ReducedPair(pair, seed=job.seed)
+    task = SubspaceTask([scene], size, share=_SHARE, memory=job.compute.budget // 2, device=device)
+    network = weights.network().to(device)
+    _, before = _judged(SubspaceCorrection(network, size), task)
+    schedule = Schedule(seconds=seconds, learning_rate=RATE, seed=job.seed, validations=_VALIDATIONS, average=0.99)
+    trainer = Trainer(network.train(), task, schedule, half=job.compute.half)
+    trainer.run(progress, "adapt")
     network.load_state_dict(trainer.best_weights)
-    trust, after = _judged(network.eval(), task, method.coefficients)
+    trust, after = _judged(SubspaceCorrection(network.eval(), size), task)
     kept = after.score > before.score
-    adapted = replace(chosen, method=NetworkMethod(network, method.coefficients, trust))
-    return adapted if kept else chosen, Adaptation(kept, before, after, trainer.step)
+    adapted = replace(job, method=job.method.with_network(network, trust)) if kept else job
+    return adapted, Adaptation(kept, before, after, trainer.step)
 
 
-def _judged(network: nn.Module, task: SubspaceTask, size: int) -> tuple[float, Figures]:
+def _judged(correction: SubspaceCorrection, task: SubspaceTask) -> tuple[float, Figures]:
     """Trust in a network's correction and its figures, both on what is held back.
 
     Elsewhere, where `fuse` fits the trust as a rule, what an adapted network was trained on would speak for it.
     """
     adapter, held = task.adapters[0], task.held_back[0]
-    known = [(part.patch, part.truth, part.valid) for part in held.parts]
-    trust = least_squares_trust(network, adapter, size, known)
-    return trust, Figures.of([held.score(FittedNetwork(network, adapter, size, trust))])
-
-
-class _Percent:
-    """Tells an observer of stages how far a training is."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress, self._done = progress, 0
-
-    def stepped(self, progress: float, loss: float) -> None:  # noqa: ARG002 (the face of an observer)
-        while self._done < int(progress * 100):
-            self._done += 1
-            self._progress.advance()
-
-    def judged(self, record: Record) -> None:
-        """The end says what came of it."""
+    trust = least_squares_trust(correction, adapter, held.parts)
+    return trust, Figures.of([held.score(FittedNetwork(correction, adapter, trust))])

@@ -42,6 +42,14 @@ class Record:
     best: bool
     """Whether it was the best so far."""
 
+    @property
+    def sentence(self) -> str:
+        """A line of a log."""
+        loss = "" if self.loss is None else f"loss {self.loss:.4f}, "
+        figures = ", ".join(f"{name.upper()} {value:.3f}" for name, value in self.figures.items())
+        best = ", the best so far" if self.best else ""
+        return f"step {self.step}, {self.elapsed:.0f} s: {loss}validation {figures}{best}"
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -115,12 +123,12 @@ class Checkpoint:
                 header: dict[str, Any] = json.loads((file.metadata() or {})["hsfuse"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         except (SafetensorError, OSError, KeyError, ValueError) as error:
-            raise RequestError(f"{path} is no checkpoint of hsfuse: leave --resume out to start anew") from error
+            raise RequestError(f"{path} is no checkpoint of hsfuse: leave `resume` out to start anew") from error
         if header.get("format") != FORMAT:
-            raise RequestError(f"{path} is a checkpoint of another version of hsfuse: leave --resume out to start anew")
+            raise RequestError(f"{path} is a checkpoint of another version of hsfuse: leave `resume` out to start anew")
         if header["request"] != request:
             raise RequestError(
-                f"{path} belongs to a training with other inputs or options: repeat those, or leave --resume out to "
+                f"{path} belongs to a training with other inputs or options: repeat those, or leave `resume` out to "
                 "start anew"
             )
         moments: dict[int, dict[str, Tensor]] = {}

@@ -53,13 +53,13 @@ class TrainingFiles:
             raise OutputError(f"the folder {self.output.parent} does not exist: make it first")
         if self.checkpoint.exists() and not resume and not overwrite:
             raise OutputError(
-                f"{self.checkpoint} is left of an interrupted training: pass --resume to go on with it, or "
-                "--overwrite to start anew"
+                f"{self.checkpoint} is left of an interrupted training: pass `resume=True` to go on with it, or "
+                "`overwrite=True` to start anew"
             )
         if not overwrite and not (resume and self.checkpoint.exists()):
             for target in (self.output, self.log, self.picture):
                 if target.exists():
-                    raise OutputError(f"{target} exists: pass --overwrite to replace it")
+                    raise OutputError(f"{target} exists: pass `overwrite=True` to replace it")
 
     def write(self, save: Callable[[Path], object], history: Sequence[Record]) -> None:
         """Write the weights by `save`, and the log.

@@ -9,15 +9,15 @@ import torch
 
 from hsfuse.errors import RequestError, WorkError
 from hsfuse.metrics import FullReference
-from hsfuse.pairs.wald_level import PART_EDGE, cut, some_of
+from hsfuse.training.split import PART_EDGE, pieces, some_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hsfuse.fusion.methods import FittedMethod, Method
+    from hsfuse.fusion.method import FittedMethod, Method
     from hsfuse.imaging import ImagingModel
     from hsfuse.metrics import FullReferenceScores
-    from hsfuse.pairs.wald_level import Level, Part
+    from hsfuse.pairs.wald_level import WaldBlock, WaldScene
     from hsfuse.scenes import PixelWindow
     from hsfuse.subspace.patch import PairPatch
 
@@ -32,7 +32,7 @@ class HeldBack:
     name: str
     """Of the scene."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[WaldBlock, ...]
     """Of what is held back, evenly spread."""
 
     patches: tuple[PairPatch, ...]
@@ -42,11 +42,11 @@ class HeldBack:
     """R and B."""
 
     @classmethod
-    def of(cls, level: Level, window: PixelWindow, edge: int = PART_EDGE) -> HeldBack:
+    def of(cls, scene: WaldScene, window: PixelWindow, edge: int = PART_EDGE) -> HeldBack:
         """Read what is needed of a scene.
 
         Args:
-            level: The scene.
+            scene: The scene.
             window: What is held back of it.
             edge: Of the parts that are fused at a time, to twice that, in degraded HSI pixels.
 
@@ -54,18 +54,18 @@ class HeldBack:
             RequestError: No pixel of the window is valid.
         """
         parts = tuple(
-            part for part in map(level.read, some_of(cut(window, edge), _MOST_PIXELS // edge**2)) if part.valid.any()
+            part for part in map(scene.read, some_of(pieces(window, edge), _MOST_PIXELS // edge**2)) if part.valid.any()
         )
         if not parts:
             raise RequestError(
-                f"no pixel is valid in the part of {level.name} that is held back for validation: choose another "
-                "part of the scene with --window"
+                f"no pixel is valid in the part of {scene.name} that is held back for validation: choose another "
+                "part of the scene (`window`)"
             )
-        patches = tuple(level.read(place).patch for place in some_of(cut(level.area), _MOST_PATCHES))
-        return cls(level.name, parts, patches, level.model)
+        patches = tuple(scene.read(place).patch for place in some_of(pieces(scene.area), _MOST_PATCHES))
+        return cls(scene.name, parts, patches, scene.model)
 
     def fit(self, method: Method) -> FittedMethod:
-        """A method that knows the scene."""
+        """A method that knows the scene, on the CPU in float32."""
         return method.fit(self.patches, self.model)
 
     def score(self, fitted: FittedMethod) -> FullReferenceScores:

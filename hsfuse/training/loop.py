@@ -13,6 +13,7 @@ import torch
 
 from hsfuse.errors import WorkError
 from hsfuse.fusion.memory import kept_memory
+from hsfuse.progress import SILENT, Percent, Progress
 from hsfuse.training.checkpoint import Checkpoint, Record, optimizer_moments
 from hsfuse.training.distributed import Processes
 
@@ -99,26 +100,6 @@ class Task(Protocol):
         """Judge a network."""
 
 
-class Observer(Protocol):
-    """Is told how the training goes."""
-
-    def stepped(self, progress: float, loss: float) -> None:
-        """A step is done, and so is that part of the whole, 0 to 1."""
-
-    def judged(self, record: Record) -> None:
-        """The network was validated."""
-
-
-class Silent:
-    """An observer that says nothing."""
-
-    def stepped(self, progress: float, loss: float) -> None:
-        """A step is done."""
-
-    def judged(self, record: Record) -> None:
-        """The network was validated."""
-
-
 class Trainer:
     """Trains a network on a task and keeps the weights that were best on validation."""
 
@@ -177,28 +158,33 @@ class Trainer:
         if saved is not None:
             self._restore(saved)
 
-    def run(self, observer: Observer | None = None) -> None:
+    def run(self, progress: Progress = SILENT, stage: str = "train") -> None:
         """Train to the end of the schedule, or until validation has stopped getting better.
 
         What the training starts from is validated first, so the best is never worse than that.
+
+        Args:
+            progress: Observer of the work: it is told every validation in a line.
+            stage: What the work is called.
 
         Raises:
             WorkError: The loss is not finite.
         """
         with kept_memory():
-            self._run(observer or Silent())
+            self._run(progress, Percent(progress, stage))
 
-    def _run(self, observer: Observer) -> None:
+    def _run(self, progress: Progress, percent: Percent) -> None:
         started = time.monotonic() - self.elapsed
         if not self.history:
-            self._judge(observer)
+            self._judge(progress)
         while self.progress < 1 and not self._stale():
-            loss = self._step()
+            self._step()
             self.elapsed = self._agreed(time.monotonic() - started)
-            observer.stepped(self.progress, loss)
+            percent.reach(self.progress)
             if self._due():
-                self._judge(observer)
+                self._judge(progress)
                 self.elapsed = self._agreed(time.monotonic() - started)
+        percent.finish()
 
     @property
     def progress(self) -> float:
@@ -219,7 +205,7 @@ class Trainer:
         since = next((age for age, record in enumerate(reversed(self.history)) if record.best), 0)
         return since >= patience
 
-    def _step(self) -> float:
+    def _step(self) -> None:
         schedule, processes = self.schedule, self._processes
         generator = np.random.default_rng((schedule.seed, self.step))
         for group in self._optimizer.param_groups:
@@ -231,7 +217,7 @@ class Trainer:
             )
         if not torch.isfinite(loss):
             raise WorkError(
-                f"the loss is not finite at step {self.step}: lower the learning rate (--lr, now "
+                f"the loss is not finite at step {self.step}: lower the learning rate (`learning_rate`, now "
                 f"{schedule.learning_rate:g}), or train in fp32"
             )
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -242,14 +228,13 @@ class Trainer:
         self._average()
         self.step += 1
         self._losses.append(float(loss.detach()))
-        return self._losses[-1]
 
     def _average(self) -> None:
         decay = min(self.schedule.average, (self.step + 1) / (self.step + 10))
         for name, value in self.network.state_dict().items():
             self.averaged[name].lerp_(value.detach(), 1 - decay)
 
-    def _judge(self, observer: Observer) -> None:
+    def _judge(self, progress: Progress) -> None:
         """Validate the averaged weights in the first process, and keep them if they are the best."""
         score, figures = 0.0, {}
         if self._processes.first:
@@ -272,7 +257,7 @@ class Trainer:
         if self._processes.first:
             if self._path is not None:
                 self._state().write(self._path)
-            observer.judged(record)
+            progress.note(record.sentence)
 
     def _state(self) -> Checkpoint:
         return Checkpoint(

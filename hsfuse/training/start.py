@@ -1,29 +1,34 @@
-"""What a training starts from: a new network or weights that are there, and the task that suits it."""
+"""What a training starts from: a new network or weights that are there, the task that suits it, and the plan."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from hsfuse.errors import RequestError
-from hsfuse.fusion.methods import METHODS
+from hsfuse.fusion.methods import DEFAULT_METHOD, METHODS
 from hsfuse.models import ARCHITECTURES
 from hsfuse.models.bands import BandNetwork
 from hsfuse.models.mgdunlss import MGDuNLSSConfig, SubspaceMGDuNLSSConfig
 from hsfuse.models.ssrfn import SSRFNConfig, SubspaceSSRFNConfig
 from hsfuse.models.weights import WeightsFile, bundled_weights, find_weights
+from hsfuse.training.loop import Schedule
 from hsfuse.training.tasks import BandsTask, SubspaceTask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import torch
     from torch import nn
 
-    from hsfuse.pairs.wald_level import Level
+    from hsfuse.pairs.wald_level import WaldScene
 
 DEFAULT_PRESET = "base"
 """Of a new `ssrfn`."""
+
+DEFAULT_SECONDS = 1800.0
+"""Of training, where neither epochs nor steps nor a time is given."""
 
 _NEW_RATE, _FINE_TUNING_RATE = 1e-3, 5e-4
 
@@ -58,19 +63,73 @@ class StartingPoint:
 
 
 @dataclass(frozen=True)
+class TrainingPlan:
+    """How long, how fast and on what patches to train.
+
+    Raises:
+        RequestError: More than one of epochs, steps and seconds is given.
+    """
+
+    epochs: int | None = None
+    """Times that every pixel is seen; this, `steps` or `seconds`."""
+
+    steps: int | None = None
+    """Optimizer steps."""
+
+    seconds: float | None = None
+    """Of training; half an hour where neither epochs nor steps are given."""
+
+    batch: int = 8
+    """Patches a step and process."""
+
+    patch: int | None = None
+    """Edge of a patch in HSI pixels of the degraded scene; by default about 36 MSI pixels."""
+
+    learning_rate: float | None = None
+    """Its maximum; by default 5e-4 for weights that are there, 1e-3 for new ones."""
+
+    val: float = 0.1
+    """Share of each scene that is held back for validation."""
+
+    patience: int | None = None
+    """Validations without a better one after which training stops; by default it does not."""
+
+    seed: int = 0
+    """Of everything drawn."""
+
+    def __post_init__(self) -> None:
+        if sum(budget is not None for budget in (self.epochs, self.steps, self.seconds)) > 1:
+            raise RequestError("`epochs`, `steps` and `seconds` say the same thing: give one of them")
+
+    def schedule(self, start: StartingPoint, processes: int) -> Schedule:
+        """The schedule of a training that starts there, on that many processes."""
+        steps = self.steps
+        if self.epochs is not None:
+            steps = self.epochs * start.task.steps_an_epoch(self.batch * processes)
+        return Schedule(
+            steps=steps,
+            seconds=None if steps else self.seconds or DEFAULT_SECONDS,
+            learning_rate=self.learning_rate or start.learning_rate,
+            batch=self.batch,
+            seed=self.seed,
+            patience=self.patience,
+        )
+
+
+@dataclass(frozen=True)
 class NetworkRequest:
     """Which network to train, and from where."""
 
-    model: str
+    model: str = DEFAULT_METHOD
     """`mgdunlss` or `ssrfn`."""
 
-    spectral: str
-    """`subspace` or `full`."""
+    spectral: str = "subspace"
+    """`subspace` (serves any pair) or `full` (on the bands of this pair, as in the papers)."""
 
-    init: str | None
+    init: str | None = None
     """`universal`, `none`, a weights file, or None for the bundled weights unless bands or a preset are asked for."""
 
-    preset: str | None
+    preset: str | None = None
     """Size of a new `ssrfn`."""
 
     def check(self) -> None:
@@ -84,23 +143,24 @@ class NetworkRequest:
             networks = ", ".join(name for name, known in METHODS.items() if known.network)
             raise RequestError(f"{self.model!r} is no network that could be trained: choose one of {networks}")
         if self.spectral not in {"subspace", "full"}:
-            raise RequestError(f"--spectral is {self.spectral!r}: choose subspace or full")
+            raise RequestError(f"`spectral` is {self.spectral!r}: choose subspace or full")
         weights = self._weights()
         if self.preset is not None and (weights is not None or self.model != "ssrfn"):
-            raise RequestError("--preset is for a new ssrfn: pass --model ssrfn --init none with it")
+            raise RequestError("`preset` is for a new ssrfn: pass `model=ssrfn` and `init=none` with it")
 
     def build(
-        self, levels: Sequence[Level], *, patch: int | None, share: float, memory: int, device: torch.device
+        self, scenes: Sequence[WaldScene], plan: TrainingPlan, *, memory: int, device: torch.device
     ) -> StartingPoint:
-        """Make the network and split the scenes; see `ReducedTask`.
+        """Make the network and split the scenes; see `ReducedTask`. The global random state is left as it was.
 
         Raises:
             RequestError: The weights or the scenes do not fit.
         """
         weights = self._weights()
-        if self.spectral == "subspace":
-            return self._on_coefficients(weights, levels, patch=patch, share=share, memory=memory, device=device)
-        return self._on_bands(weights, levels, patch=patch, share=share, memory=memory, device=device)
+        on = self._on_coefficients if self.spectral == "subspace" else self._on_bands
+        with torch.random.fork_rng():
+            torch.manual_seed(plan.seed)
+            return on(weights, scenes, patch=plan.patch, share=plan.val, memory=memory, device=device)
 
     def _weights(self) -> WeightsFile | None:
         """What to start from; None for new weights."""
@@ -111,18 +171,20 @@ class NetworkRequest:
             bundled = [file for file in bundled_weights() if file.card.model == self.model]
             if self.init == "universal" and (self.spectral == "full" or not bundled):
                 raise RequestError(
-                    f"there are no universal weights for {self.model} with --spectral {self.spectral}: pass --init none"
+                    f"there are no universal weights for {self.model} with `spectral={self.spectral}`: pass `init=none`"
                 )
             return bundled[0] if bundled else None
         file = find_weights(str(self.init))
         if (file.card.model, file.card.spectral) != (self.model, self.spectral):
             raise RequestError(
-                f"{file.path} holds weights of {file.card.model} with --spectral {file.card.spectral}, not of "
-                f"{self.model} with --spectral {self.spectral}: pass those options, or --init none"
+                f"{file.path} holds weights of {file.card.model} with `spectral={file.card.spectral}`, not of "
+                f"{self.model} with `spectral={self.spectral}`: pass those options, or `init=none`"
             )
         return file
 
-    def _on_coefficients(self, weights: WeightsFile | None, levels: Sequence[Level], **settings: Any) -> StartingPoint:
+    def _on_coefficients(
+        self, weights: WeightsFile | None, scenes: Sequence[WaldScene], **settings: Any
+    ) -> StartingPoint:
         architecture, preset = f"{self.model}-subspace", ""
         if weights is not None:
             architecture, preset = weights.card.architecture, weights.card.preset
@@ -133,12 +195,12 @@ class NetworkRequest:
         else:
             config = SubspaceMGDuNLSSConfig()
         network = ARCHITECTURES[architecture][1](config) if weights is None else weights.network().train()
-        task = SubspaceTask(levels, config.subspace, **settings)
+        task = SubspaceTask(scenes, config.subspace, **settings)
         ratios = sorted({task.ratio, *(() if weights is None else weights.card.ratios)})
         return _starting_point(weights, network, architecture, config, preset, tuple(ratios), task)
 
-    def _on_bands(self, weights: WeightsFile | None, levels: Sequence[Level], **settings: Any) -> StartingPoint:
-        task = BandsTask(levels, squared=self.model == "ssrfn", **settings)
+    def _on_bands(self, weights: WeightsFile | None, scenes: Sequence[WaldScene], **settings: Any) -> StartingPoint:
+        task = BandsTask(scenes, squared=self.model == "ssrfn", **settings)
         preset = ""
         if weights is not None:
             preset, config = weights.card.preset, ARCHITECTURES[self.model][0](**weights.card.config)
@@ -149,7 +211,7 @@ class NetworkRequest:
                 raise RequestError(
                     f"{weights.path} is for {config.bands} HSI bands, {config.msi_bands} MSI bands and ratio "
                     f"{weights.card.ratios[0]}, the pairs have {task.bands}, {task.msi_bands} and {task.ratio}: pass "
-                    "--init none"
+                    "`init=none`"
                 )
         elif self.model == "ssrfn":
             preset = self.preset or DEFAULT_PRESET
@@ -173,12 +235,12 @@ def _starting_point(
     task: SubspaceTask | BandsTask,
 ) -> StartingPoint:
     return StartingPoint(
-        "new weights" if weights is None else weights.name,
-        network,
-        architecture,
-        config,
-        preset,
-        ratios,
-        task,
-        _NEW_RATE if weights is None else _FINE_TUNING_RATE,
+        name="new weights" if weights is None else weights.name,
+        network=network,
+        architecture=architecture,
+        config=config,
+        preset=preset,
+        ratios=ratios,
+        task=task,
+        learning_rate=_NEW_RATE if weights is None else _FINE_TUNING_RATE,
     )

@@ -14,23 +14,23 @@ import torch
 from hsfuse.errors import RequestError, WorkError
 from hsfuse.fusion.band_network import FittedBandNetwork
 from hsfuse.fusion.compute import to_device
-from hsfuse.fusion.network import FittedNetwork
+from hsfuse.fusion.network import FittedNetwork, SubspaceCorrection
 from hsfuse.models.bands import band_units
-from hsfuse.pairs.wald_level import cut, some_of, split
 from hsfuse.subspace.adapter import SceneAdapter
 from hsfuse.training.episodes import Episode, ErrorUnits, Placement, cut_batch, make_episode
 from hsfuse.training.held_back import Figures, HeldBack
 from hsfuse.training.loop import Validation
 from hsfuse.training.objective import band_loss, relative_loss
+from hsfuse.training.split import pieces, some_of, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from torch import Tensor, nn
 
-    from hsfuse.fusion.methods import FittedMethod
+    from hsfuse.fusion.method import FittedMethod
     from hsfuse.models.bands import BandNetwork
-    from hsfuse.pairs.wald_level import Level, Part
+    from hsfuse.pairs.wald_level import WaldBlock, WaldScene
     from hsfuse.scenes import PixelWindow
 
 _Loaded = TypeVar("_Loaded")
@@ -51,7 +51,7 @@ class ReducedTask(ABC, Generic[_Loaded]):
 
     def __init__(
         self,
-        levels: Sequence[Level],
+        scenes: Sequence[WaldScene],
         *,
         patch: int | None = None,
         share: float = 0.1,
@@ -61,7 +61,7 @@ class ReducedTask(ABC, Generic[_Loaded]):
         """Split the scenes and read what is held back.
 
         Args:
-            levels: Scenes of one pair of sensors, of one ratio.
+            scenes: Scenes of one pair of sensors, of one ratio.
             patch: Edge of a patch in degraded HSI pixels; by default about 36 MSI pixels.
             share: Of each scene that is held back.
             memory: Bytes of parts to keep.
@@ -70,19 +70,19 @@ class ReducedTask(ABC, Generic[_Loaded]):
         Raises:
             RequestError: A scene is too small or empty, or the ratios differ.
         """
-        ratios = {level.model.ratio for level in levels}
+        ratios = {scene.model.ratio for scene in scenes}
         if len(ratios) != 1:
             raise RequestError(f"the pairs differ in ratio ({', '.join(map(str, sorted(ratios)))}): train them apart")
         self.ratio = ratios.pop()
-        self.levels = tuple(levels)
+        self.scenes = tuple(scenes)
         self.device = device or torch.device("cpu")
-        windows = [split(level, share) for level in levels]
+        windows = [split(scene, share) for scene in scenes]
         edge = max(self._held_back_edge // self.ratio, 4)
         self.held_back = tuple(
-            HeldBack.of(level, held, edge) for level, (_, held) in zip(self.levels, windows, strict=True)
+            HeldBack.of(scene, held, edge) for scene, (_, held) in zip(self.scenes, windows, strict=True)
         )
         """What the networks are judged on."""
-        self.parts = [(index, part) for index, (trained, _) in enumerate(windows) for part in cut(trained)]
+        self.parts = [(index, part) for index, (trained, _) in enumerate(windows) for part in pieces(trained)]
         """Scene and window of what the networks are trained on."""
         sizes = np.array([window.width * window.height for _, window in self.parts], dtype=np.float64)
         self._chances = sizes / sizes.sum()
@@ -109,8 +109,8 @@ class ReducedTask(ABC, Generic[_Loaded]):
             figures = self.figures(network)
         except WorkError as error:
             raise WorkError(
-                "what the network makes of the part held back is not finite: lower the learning rate (--lr), or train "
-                "in fp32"
+                "what the network makes of the part held back is not finite: lower the learning rate "
+                "(`learning_rate`), or train in fp32"
             ) from error
         return Validation(figures.score, asdict(figures))
 
@@ -134,23 +134,23 @@ class ReducedTask(ABC, Generic[_Loaded]):
 
     def _read(self, part: int) -> _Loaded:
         index, window = self.parts[part]
-        return self._prepared(index, self.levels[index].read(window))
+        return self._prepared(index, self.scenes[index].read(window))
 
-    def _sampled(self, index: int) -> Iterator[Part]:
+    def _sampled(self, index: int) -> Iterator[WaldBlock]:
         """Parts with valid pixels of what is trained on of a scene, one at a time: for its statistics."""
         windows: list[PixelWindow] = [window for scene, window in self.parts if scene == index]
-        parts = map(self.levels[index].read, some_of(windows, _SAMPLED_PARTS))
+        parts = map(self.scenes[index].read, some_of(windows, _SAMPLED_PARTS))
         return (part for part in parts if part.valid.any())
 
     def _nothing_valid(self, index: int) -> RequestError:
-        return RequestError(f"no pixel of {self.levels[index].name} is valid in the part to train on")
+        return RequestError(f"no pixel of {self.scenes[index].name} is valid in the part to train on")
 
     @abstractmethod
     def _bytes_a_pixel(self) -> int:
         """Of what is kept of a part, by degraded HSI pixel."""
 
     @abstractmethod
-    def _prepared(self, index: int, part: Part) -> _Loaded:
+    def _prepared(self, index: int, part: WaldBlock) -> _Loaded:
         """What is kept of a part of a scene."""
 
     @abstractmethod
@@ -175,7 +175,7 @@ class SubspaceTask(ReducedTask[Episode]):
 
     def __init__(
         self,
-        levels: Sequence[Level],
+        scenes: Sequence[WaldScene],
         coefficients: int,
         *,
         patch: int | None = None,
@@ -185,10 +185,10 @@ class SubspaceTask(ReducedTask[Episode]):
     ) -> None:
         """Fit the adapter of every scene; see `ReducedTask`."""
         self._coefficients = coefficients
-        super().__init__(levels, patch=patch, share=share, memory=memory, device=device)
+        super().__init__(scenes, patch=patch, share=share, memory=memory, device=device)
         self.adapters = tuple(SceneAdapter.fit(held.patches, held.model, coefficients) for held in self.held_back)
         """One a scene."""
-        self._units = tuple(self._measured(index) for index in range(len(self.levels)))
+        self._units = tuple(self._measured(index) for index in range(len(self.scenes)))
 
     def _measured(self, index: int) -> ErrorUnits:
         largest = max(self._sampled(index), key=lambda part: int(part.valid.sum()), default=None)
@@ -200,11 +200,11 @@ class SubspaceTask(ReducedTask[Episode]):
         fine = (3 * self._coefficients + 2) * self.ratio**2
         return 4 * (fine + self._coefficients)
 
-    def _prepared(self, index: int, part: Part) -> Episode:
+    def _prepared(self, index: int, part: WaldBlock) -> Episode:
         episode = make_episode(
             self.adapters[index],
             self._units[index],
-            self.levels[index].model.psf,
+            self.scenes[index].model.psf,
             (part.patch.hsi, part.patch.msi, part.truth),
             part.valid,
         )
@@ -222,17 +222,17 @@ class SubspaceTask(ReducedTask[Episode]):
         return relative_loss(network, to_device(cut_batch(drawn), self.device))
 
     def _fitted(self, network: nn.Module, index: int) -> FittedMethod:
-        return FittedNetwork(network, self.adapters[index], self._coefficients, trust=1.0)
+        return FittedNetwork(SubspaceCorrection(network, self._coefficients), self.adapters[index], trust=1.0)
 
 
-class BandsTask(ReducedTask["Part"]):
+class BandsTask(ReducedTask["WaldBlock"]):
     """The bands themselves."""
 
     _held_back_edge = 64  # a network on bands holds hundreds of kilobytes a pixel
 
     def __init__(
         self,
-        levels: Sequence[Level],
+        scenes: Sequence[WaldScene],
         *,
         squared: bool,
         patch: int | None = None,
@@ -245,15 +245,15 @@ class BandsTask(ReducedTask["Part"]):
         Raises:
             RequestError: The scenes differ in their bands, or have no valid pixel to train on.
         """
-        bands = {level.model.srf.matrix.shape for level in levels}
+        bands = {scene.model.srf.matrix.shape for scene in scenes}
         if len(bands) != 1:
-            raise RequestError("the pairs differ in their number of bands: train them apart, or --spectral subspace")
+            raise RequestError("the pairs differ in their number of bands: train them apart, or `spectral=subspace`")
         self.msi_bands, self.bands = (int(count) for count in bands.pop())
         self._squared = squared
-        super().__init__(levels, patch=patch, share=share, memory=memory, device=device)
+        super().__init__(scenes, patch=patch, share=share, memory=memory, device=device)
         pixels = [
             (part.patch.hsi[:, part.patch.hsi_valid], part.patch.msi[:, part.patch.msi_valid])
-            for index in range(len(levels))
+            for index in range(len(scenes))
             for part in self._sampled(index)
         ]
         if not pixels:
@@ -267,14 +267,14 @@ class BandsTask(ReducedTask["Part"]):
     def _bytes_a_pixel(self) -> int:
         return 4 * (self.bands + (self.bands + self.msi_bands + 1) * self.ratio**2)
 
-    def _prepared(self, index: int, part: Part) -> Part:  # noqa: ARG002 (scenes do not differ in units)
+    def _prepared(self, index: int, part: WaldBlock) -> WaldBlock:  # noqa: ARG002 (scenes do not differ in units)
         return part
 
-    def _shape(self, loaded: Part) -> tuple[int, int]:
+    def _shape(self, loaded: WaldBlock) -> tuple[int, int]:
         rows, columns = loaded.patch.hsi.shape[-2:]
         return rows, columns
 
-    def _valid(self, loaded: Part) -> Tensor:
+    def _valid(self, loaded: WaldBlock) -> Tensor:
         return loaded.valid
 
     def _loss(self, network: nn.Module, generators: Sequence[np.random.Generator]) -> Tensor:

@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from hsfuse.fusion.compute import Compute
+from hsfuse.fusion.job import OutputFormat, Tiling
+from hsfuse.training.start import NetworkRequest, TrainingPlan
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -115,6 +119,28 @@ class MakePair:
             "shift_hsi_pixels": {"x": 0.0, "y": 0.0},
             "residual": {"srf": 0.0, "psf": 0.0},
         }
+
+
+NOUNS = {
+    "compute": (Compute, ("device", "precision", "memory")),
+    "tiling": (Tiling, ("tile", "overlap")),
+    "form": (OutputFormat, ("dtype", "nodata", "creation_options")),
+    "network": (NetworkRequest, ("spectral", "init", "preset")),
+    "plan": (
+        TrainingPlan,
+        ("epochs", "steps", "seconds", "batch", "patch", "learning_rate", "val", "patience"),
+    ),
+}
+
+
+def as_nouns(choices: dict[str, Any]) -> dict[str, Any]:
+    """Keywords of `fuse`, those that belong to a noun made into it."""
+    found = dict(choices)
+    for name, (kind, fields) in NOUNS.items():
+        given = {field: found.pop(field) for field in fields if field in found}
+        if given:
+            found[name] = kind(**given)
+    return found
 
 
 @pytest.fixture

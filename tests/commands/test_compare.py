@@ -17,11 +17,12 @@ from hsfuse.commands.evaluate import evaluate
 from hsfuse.commands.fuse import fuse
 from hsfuse.errors import OutputError, PairError, RequestError, WeightsError, WorkError
 from hsfuse.evaluation.cost import Cost
+from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.methods import METHODS, MethodEntry
 from hsfuse.imaging import upsample
 from hsfuse.scenes import PixelWindow
 
-from .conftest import COLUMNS, OFFSET, RATIO, ROWS, SCALE, TRUTH, WAVELENGTH
+from .conftest import COLUMNS, OFFSET, RATIO, ROWS, SCALE, TRUTH, WAVELENGTH, as_nouns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +39,7 @@ QUICK = ("bicubic", "gsa")
 def run(pair: KnownPair, **choices: Any) -> Comparison:
     """With the true imaging model and two quick methods unless a test says otherwise."""
     known: dict[str, Any] = {"srf": pair.imaging, "psf": pair.imaging, "methods": QUICK}
-    return compare(pair.hsi, pair.msi, **(known | choices))
+    return compare(pair.hsi, pair.msi, **as_nouns(known | choices))
 
 
 def scores_of(found: Comparison) -> dict[str, dict[str, float]]:
@@ -103,7 +104,9 @@ def test_without_a_reference_the_hsi_is_the_truth_and_it_says_so(pair: KnownPair
     """Bicubic again by hand: blocks of 3×3 HSI pixels averaged, interpolated, held against the HSI."""
     found = run(pair)
     assert found.resolution == "reduced"
-    assert found.note.startswith("at reduced resolution (Wald's protocol): both images were degraded by 3 and the HSI")
+    assert found.note.startswith(
+        "at reduced resolution (Wald's protocol): both images were degraded by 3, given their noise"
+    )
     rows = ROWS // RATIO * RATIO
     truth = hsi_of(TRUTH)[:, (ROWS - rows) // 2 :][:, :rows]
     small = truth.reshape(len(truth), rows // RATIO, RATIO, COLUMNS // RATIO, RATIO).mean(axis=(2, 4))
@@ -120,7 +123,7 @@ def test_without_a_reference_the_hsi_is_the_truth_and_it_says_so(pair: KnownPair
 
 def test_the_middle_of_a_large_scene_is_used_and_it_says_so(pair: KnownPair, monkeypatch: pytest.MonkeyPatch) -> None:
     per_pixel = len(TRUTH) + 4 * RATIO**2
-    monkeypatch.setattr("hsfuse.pairs.reduced._MOST_NUMBERS", ROWS * COLUMNS * per_pixel // 2)
+    monkeypatch.setattr("hsfuse.evaluation.resolution._MOST_NUMBERS", ROWS * COLUMNS * per_pixel // 2)
     found = run(pair, methods=("bicubic",))
     assert found.note.endswith("only the middle 33×27 of 48×40 HSI pixels was used")
     assert found.entries[0].scores is not None
@@ -130,9 +133,9 @@ def test_the_middle_of_a_large_scene_is_used_and_it_says_so(pair: KnownPair, mon
 def test_every_method_is_given_the_same_model_estimated_once(pair: KnownPair, tmp_path: Path) -> None:
     """What was estimated for all, written and given again, leads to the same figures."""
     estimated = run(pair, srf="estimate", psf="estimate")
-    assert estimated.imaged.estimate is not None
+    assert estimated.pair.estimate is not None
     path = str(tmp_path / "estimated.json")
-    estimated.imaged.imaging.save(path)
+    estimated.pair.imaging.save(path)
     for name, scores in scores_of(run(pair, srf=path, psf=path)).items():
         assert scores == pytest.approx(scores_of(estimated)[name], rel=1e-2)
 
@@ -192,7 +195,10 @@ class Refusing:
 
     sentence: str
 
-    def fit(self, patches: object, imaging: object) -> Any:
+    def suited(self, compute: Compute) -> Compute:
+        return compute
+
+    def fit(self, patches: object, imaging: object, *, compute: Compute, seed: int) -> Any:
         raise WorkError(self.sentence)
 
 
@@ -236,7 +242,7 @@ def test_a_reference_with_more_bands_is_matched(pair: KnownPair, write_raster: W
 
 
 def test_a_pair_that_is_too_small_to_be_degraded_is_refused(pair: KnownPair) -> None:
-    with pytest.raises(RequestError, match=r"the 20×24 HSI pixels .* give at least 24×24, or a --reference"):
+    with pytest.raises(RequestError, match=r"the 20×24 HSI pixels .* give at least 24×24, or a `reference`"):
         run(pair, window=PixelWindow(0, 0, 20, 24))
 
 
@@ -250,7 +256,7 @@ def test_the_table_is_written_whole_or_refused_early(pair: KnownPair, tmp_path: 
     for row, entry in zip(rows, found.entries, strict=True):
         assert entry.scores is not None
         assert float(row["psnr"]) == entry.scores.psnr
-    with pytest.raises(OutputError, match="exists: pass --overwrite"):
+    with pytest.raises(OutputError, match="exists: pass `overwrite=True`"):
         compare("nowhere.tif", "nowhere.tif", csv=table)
     run(pair, csv=table, overwrite=True, methods=("bicubic",))
     assert len(list(csv.DictReader(table.open(encoding="utf-8")))) == 1

@@ -16,7 +16,7 @@ import torch
 import hsfuse
 from hsfuse.cli import main
 from hsfuse.commands.doctor import DRIVERS, Gdal, Scan, _problems, doctor
-from hsfuse.commands.fuse import choose_compute
+from hsfuse.fusion.compute import Compute
 from hsfuse.scan import BACKENDS, explain_backend
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def spawn(environment: Mapping[str, str]) -> dict[str, Any]:
 
 def test_it_says_what_fuse_and_the_scan_will_use() -> None:
     found = doctor()
-    chosen, precision = choose_compute("auto", "auto")
-    assert (found.compute.device, found.compute.precision) == (str(chosen.device), precision)
+    chosen = Compute()
+    assert (found.compute.device, found.compute.precision) == (chosen.device, chosen.precision)
     choice = explain_backend(chosen.device)
     assert (found.scan.backend, found.scan.reason) == (choice.name, choice.reason)
     assert set(found.scan.refused) == set(BACKENDS) - {choice.name}

@@ -58,7 +58,7 @@ def test_a_known_response_is_kept(pair: KnownPair, tmp_path: Path) -> None:
 def test_an_existing_file_stays_unless_told_otherwise(pair: KnownPair, tmp_path: Path) -> None:
     path = tmp_path / "imaging.json"
     path.write_text("mine")
-    with pytest.raises(OutputError, match=r"imaging.json exists: pass --overwrite"):
+    with pytest.raises(OutputError, match=r"imaging.json exists: pass `overwrite=True`"):
         estimate(pair.hsi, pair.msi, path)
     assert path.read_text() == "mine"
     estimate(pair.hsi, pair.msi, path, srf=pair.imaging, psf=pair.imaging, overwrite=True)

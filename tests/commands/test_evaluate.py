@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from affine import Affine
 
+from hsfuse.cli import ExitStatus, hsfuse
+from hsfuse.cli.console import report_errors
 from hsfuse.commands.evaluate import evaluate
 from hsfuse.commands.fuse import fuse
 from hsfuse.commands.simulate import simulate
 from hsfuse.errors import OutputError, PairError, RequestError, SceneError
+from hsfuse.pairs.request import PairRequest
 from hsfuse.scenes import PixelWindow
 
 from .conftest import COLUMNS, RATIO, RESPONSE, ROWS, TRUTH
@@ -222,7 +225,7 @@ def test_bands_go_into_a_table(write_raster: WriteRaster, tmp_path: Path) -> Non
     ]
     assert (rows[0]["psnr"], rows[1]["cc"]) == ("inf", "")
     assert float(rows[1]["rmse"]) == result.scores.band_rmse[1]
-    with pytest.raises(OutputError, match=r"bands.csv exists: pass --overwrite"):
+    with pytest.raises(OutputError, match=r"bands.csv exists: pass `overwrite=True`"):
         evaluate(fused, fused, csv=table)
     evaluate(fused, fused, csv=table, overwrite=True)
     with pytest.raises(OutputError, match="does not exist"):
@@ -233,18 +236,26 @@ def test_bands_go_into_a_table(write_raster: WriteRaster, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({}, "nothing to hold the fused image against"),
-        ({"hsi": "h.tif"}, "the MSI is missing"),
-        ({"msi": "m.tif"}, "the HSI is missing"),
-        ({"reference": "r.tif", "hsi": "h.tif", "msi": "m.tif"}, "both given"),
-        ({"reference": "r.tif", "msi": "m.tif"}, "both given"),
-        ({"reference": "r.tif", "srf": "sentinel-2a", "msi_bands": "1"}, "--srf, --msi-bands would say nothing"),
-        ({"hsi": "h.tif", "msi": "m.tif", "ratio": 2.5}, "whole number from 2 on, got 2.5"),
+        ("", "there is nothing to hold the fused image against: pass either the reference (--reference) or"),
+        ("--hsi h.tif", "the MSI is missing"),
+        ("--msi m.tif", "the HSI is missing"),
+        ("--reference r.tif --hsi h.tif --msi m.tif", "both given"),
+        ("--reference r.tif --msi m.tif", "both given"),
+        ("--reference r.tif --srf sentinel-2a --msi-bands 1", "--srf, --msi-bands would say nothing"),
+        ("--hsi h.tif --msi m.tif --ratio 2.5", "whole number from 2 to 20, got 2.5"),
     ],
 )
-def test_either_a_reference_or_a_pair(given: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(RequestError, match=sentence):
-        evaluate("f.tif", **given)
+def test_either_a_reference_or_a_pair(given: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["evaluate", "--fused", "f.tif", *given.split()]
+    assert report_errors(lambda: hsfuse.main(arguments, standalone_mode=False)) == ExitStatus.REFUSED
+    assert sentence in capsys.readouterr().err
+
+
+def test_either_a_reference_or_a_pair_from_python() -> None:
+    with pytest.raises(RequestError, match="nothing to hold it against was given"):
+        evaluate("f.tif")  # type: ignore[call-overload]
+    with pytest.raises(RequestError, match="both given"):
+        evaluate("f.tif", "r.tif", pair=PairRequest("h.tif", "m.tif"))  # type: ignore[call-overload]
 
 
 # --- without a reference ---
@@ -253,7 +264,8 @@ def test_either_a_reference_or_a_pair(given: dict[str, Any], sentence: str) -> N
 def without(pair: KnownPair, fused: Path, **choices: Any) -> Evaluation[NoReferenceScores]:
     """With the true imaging model unless a test says otherwise."""
     known: dict[str, Any] = {"srf": pair.imaging, "psf": pair.imaging}
-    return evaluate(fused, hsi=pair.hsi, msi=pair.msi, **(known | choices))
+    written = {name: choices.pop(name) for name in ("csv", "overwrite") if name in choices}
+    return evaluate(fused, pair=PairRequest(pair.hsi, pair.msi, **(known | choices)), **written)
 
 
 def as_fused(write_raster: WriteRaster, values: NDArray[np.floating], **options: Any) -> Path:

@@ -21,6 +21,8 @@ from hsfuse.fusion.methods import METHODS
 from hsfuse.models.weights import bundled_weights
 from hsfuse.scenes import PixelWindow
 
+from .conftest import as_nouns
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -40,7 +42,7 @@ def ready_methods():
 def run(pair: KnownPair, output: Path, **choices: Any) -> FuseResult:
     """Fuse with the true imaging model and a quick method unless a test says otherwise."""
     known: dict[str, Any] = {"model": "gsa", "srf": pair.imaging, "psf": pair.imaging}
-    return fuse(pair.hsi, pair.msi, output, **(known | choices))
+    return fuse(pair.hsi, pair.msi, output, **as_nouns(known | choices))
 
 
 def numbers(path: Path) -> NDArray[Any]:
@@ -259,7 +261,7 @@ def test_less_memory_means_smaller_tiles_and_then_a_refusal(pair: KnownPair, tmp
     little = run(pair, tmp_path / "little.tif", memory=900 * 2**20)
     assert plenty.tiles == 1
     assert little.tiles > 1
-    with pytest.raises(RequestError, match=r"do not hold a tile.*--memory.*--window"):
+    with pytest.raises(RequestError, match=r"do not hold a tile.*`memory`.*`window`"):
         run(pair, tmp_path / "none.tif", memory=2**20)
 
 
@@ -278,7 +280,7 @@ def test_dtype_and_nodata_of_the_users_choice(make_pair: MakePair, tmp_path: Pat
 
 
 def test_nodata_that_the_type_cannot_hold_is_refused(pair: KnownPair, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"-32768 is not one of uint16.*--nodata"):
+    with pytest.raises(OutputError, match=r"-32768 is not one of uint16.*`nodata`"):
         run(pair, tmp_path / "out.tif", dtype="uint16")
     with pytest.raises(OutputError, match="cannot be of type complex64"):
         run(pair, tmp_path / "out.tif", dtype="complex64")
@@ -298,7 +300,7 @@ def test_creation_options_reach_the_file(pair: KnownPair, tmp_path: Path) -> Non
 def test_an_existing_output_stays_unless_told_otherwise(pair: KnownPair, tmp_path: Path) -> None:
     output = tmp_path / "out.tif"
     output.write_text("mine")
-    with pytest.raises(OutputError, match=r"out.tif exists: pass --overwrite"):
+    with pytest.raises(OutputError, match=r"out.tif exists: pass `overwrite=True`"):
         run(pair, output)
     assert output.read_text() == "mine"
     run(pair, output, overwrite=True)
@@ -321,7 +323,7 @@ def test_an_msi_beside_the_grid_is_resampled_onto_it(make_pair: MakePair, tmp_pa
 def test_misregistration_is_told_refused_and_corrected(make_pair: MakePair, tmp_path: Path) -> None:
     """The MSI says it lies three HSI pixels east and one south of where it does."""
     pair = make_pair(msi={"origin": (5e5 + 90, 5e6 - 30)})
-    with pytest.raises(PairError, match=r"misregistered by .* HSI pixels .*--coregister.*--allow-shift"):
+    with pytest.raises(PairError, match=r"misregistered by .* HSI pixels .*`coregister=True`.*`allow_shift=True`"):
         run(pair, tmp_path / "refused.tif")
     assert not (tmp_path / "refused.tif").exists()
     moved = run(pair, tmp_path / "moved.tif", coregister=True)

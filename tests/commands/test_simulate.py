@@ -152,7 +152,7 @@ def test_an_earlier_simulation_stays_unless_told_otherwise(reference: Path, tmp_
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
     (folder / "msi.tif").write_text("old")
-    with pytest.raises(OutputError, match=r"holds msi.tif already: pass --overwrite"):
+    with pytest.raises(OutputError, match=r"holds msi.tif already: pass `overwrite=True`"):
         run(reference, folder)
     assert sorted(path.name for path in folder.iterdir()) == ["msi.tif", "notes.txt"]
     run(reference, folder, overwrite=True)

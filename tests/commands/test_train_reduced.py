@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,13 @@ from hsfuse.commands.train_reduced import OPPONENTS, TrainResult, train_reduced
 from hsfuse.commands.weights import show_weights, verify_weights
 from hsfuse.errors import OutputError, RequestError, WeightsError, WorkError
 from hsfuse.models.weights import open_weights
+from hsfuse.pairs.request import PairRequest
 from hsfuse.scenes import PixelWindow
+from hsfuse.training.start import NetworkRequest
+
+from .conftest import as_nouns
 
 if TYPE_CHECKING:
-    from hsfuse.training.checkpoint import Record
-
     Crops = list[tuple[Path, Path]]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "indian-pines"
@@ -35,10 +38,19 @@ NETWORKS: dict[tuple[str, str], dict[str, Any]] = {
 QUICK = {"model": "ssrfn", "spectral": "full", "preset": "tiny"}
 
 
+RELATION = ("srf", "psf", "hsi_bands", "msi_bands", "window", "ratio", "allow_shift", "coregister")
+
+
 def train(pairs: Crops, output: Path, **choices: Any) -> TrainResult:
     """A few steps on small patches with the imaging model given."""
     known: dict[str, Any] = {**IMAGING, "steps": 3, "batch": 1, "patch": 4}
-    result = train_reduced([hsi for hsi, _ in pairs], [msi for _, msi in pairs], output, **(known | choices))
+    choices = known | choices
+    related = {name: choices.pop(name) for name in RELATION if name in choices}
+    choices = as_nouns(choices)
+    model, seed = choices.pop("model", "mgdunlss"), choices.pop("seed", 0)
+    choices["network"] = replace(choices.get("network", NetworkRequest()), model=model)
+    choices["plan"] = replace(choices["plan"], seed=seed)
+    result = train_reduced([PairRequest(hsi, msi, **related) for hsi, msi in pairs], output, **choices)
     assert result is not None
     return result
 
@@ -54,15 +66,21 @@ class Watches:
         self.steps, self.records = 0, list[Any]()
         self._step, self._judged = step, judged
 
-    def stepped(self, progress: float, loss: float) -> None:
+    def start(self, stage: str, total: int, unit: str = "tiles") -> None:
+        pass
+
+    def advance(self, steps: int = 1) -> None:
         self.steps += 1
         if self.steps == self._step:
             raise KeyboardInterrupt
 
-    def judged(self, record: Record) -> None:
-        self.records.append(record)
+    def note(self, sentence: str) -> None:
+        self.records.append(sentence)
         if len(self.records) == self._judged:
             raise KeyboardInterrupt
+
+    def finish(self) -> None:
+        pass
 
 
 @pytest.fixture(scope="module", params=NETWORKS, ids=" ".join)
@@ -154,14 +172,15 @@ def test_weights_on_bands_are_for_one_pair_of_sensors(
     trained: TrainResult, crops: Crops, tmp_path: Path, change: dict[str, Any], sentence: str
 ) -> None:
     """Those in the subspace serve any; out of the ratios that they know they say so."""
-    scenes: dict[str, Any] = {"hsi": crops[0][0], "msi": crops[0][1], "output": tmp_path / "out.tif"}
+    change = dict(change)
+    hsi, msi = change.pop("hsi", crops[0][0]), crops[0][1]
     choices = {**IMAGING, "model": trained.model, "weights": str(trained.output), "window": PixelWindow(0, 0, 20, 16)}
     if trained.spectral == "full":
         with pytest.raises(WeightsError, match=sentence):
-            fuse(**(scenes | choices | change))
+            fuse(hsi, msi, tmp_path / "out.tif", **(choices | change))
         assert not list(tmp_path.iterdir())
     else:
-        result = fuse(**(scenes | choices | change))
+        result = fuse(hsi, msi, tmp_path / "out.tif", **(choices | change))
         told = [warning for warning in result.warnings if "trained at ratio" in warning]
         assert told == (["the weights pair were trained at ratio 3, this pair has 4"] if "ratio" in change else [])
 
@@ -179,14 +198,16 @@ def test_a_training_that_was_interrupted_goes_on_to_the_same_weights(
 ) -> None:
     output = tmp_path / "w.safetensors"
     choices = {**QUICK, "steps": 10}
-    first = train(crops[:1], output, observer=Watches(step=7), **choices)  # after it, before it is validated
+    first = train(crops[:1], output, progress=Watches(step=7), **choices)  # after it, before it is validated
     assert first.interrupted
     assert (first.steps, first.best_step) == (7, 6)
     assert list(first.validation) == ["before training", "trained"]
     assert (tmp_path / "w.checkpoint.safetensors").exists()
     open_weights(output).network()  # the best so far
 
-    with pytest.raises(OutputError, match=r"w\.checkpoint\.safetensors is left .*--resume to go on .*--overwrite"):
+    with pytest.raises(
+        OutputError, match=r"w\.checkpoint\.safetensors is left .*`resume=True` to go on .*`overwrite=True`"
+    ):
         train(crops[:1], output, **choices)
     with pytest.raises(RequestError, match="a training with other inputs or options"):
         train(crops[:1], output, resume=True, **{**choices, "seed": 1})
@@ -195,7 +216,7 @@ def test_a_training_that_was_interrupted_goes_on_to_the_same_weights(
     kept = tensors(output)
 
     watch = Watches()
-    second = train(crops[:1], output, resume=True, observer=watch, **choices)
+    second = train(crops[:1], output, resume=True, progress=watch, **choices)
     assert watch.steps == 10 - 6
     assert (second.steps, second.interrupted) == (10, False)
     whole, resumed = tensors(uninterrupted), tensors(output)
@@ -208,7 +229,7 @@ def test_a_training_that_was_interrupted_goes_on_to_the_same_weights(
 
 def test_interrupted_before_anything_was_found_out_nothing_is_written(crops: Crops, tmp_path: Path) -> None:
     """What the training starts from is validated first: from then on there is something to keep."""
-    result = train(crops[:1], tmp_path / "w.safetensors", observer=Watches(judged=1), **QUICK)
+    result = train(crops[:1], tmp_path / "w.safetensors", progress=Watches(judged=1), **QUICK)
     assert (result.interrupted, result.steps, result.best_step) == (True, 0, 0)
     assert result.warnings[-1].startswith("training brought nothing better")
     on = train(crops[:1], tmp_path / "w.safetensors", resume=True, **QUICK)
@@ -225,7 +246,7 @@ def test_a_loss_that_is_not_finite_leaves_no_weights(crops: Crops, tmp_path: Pat
 @pytest.mark.parametrize("existing", ["w.safetensors", "w.csv", "w.png", "w.checkpoint.safetensors"])
 def test_what_is_there_is_replaced_only_when_asked(crops: Crops, tmp_path: Path, existing: str) -> None:
     (tmp_path / existing).write_text("old")
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="`overwrite=True`"):
         train(crops[:1], tmp_path / "w.safetensors", **QUICK)
     with pytest.raises(RequestError, match="nowhere"):  # a refusal drops nothing either
         train([("nowhere.tif", "nowhere.tif")], tmp_path / "w.safetensors", overwrite=True, **QUICK)
@@ -260,12 +281,12 @@ def test_universal_weights_are_what_the_subspace_starts_from(crops: Crops, tmp_p
     [
         ({"model": "gsa"}, "'gsa' is no network that could be trained: choose one of mgdunlss, ssrfn"),
         ({"model": "nobody"}, "'nobody' is no network"),
-        ({"spectral": "half"}, "--spectral is 'half': choose subspace or full"),
+        ({"spectral": "half"}, "`spectral` is 'half': choose subspace or full"),
         ({"model": "mgdunlss", "spectral": "full", "init": "universal"}, "no universal weights for mgdunlss"),
-        ({"model": "ssrfn", "init": "mgdunlss-universal"}, "of mgdunlss with --spectral subspace, not of ssrfn"),
-        ({"spectral": "full", "init": "mgdunlss-universal"}, "not of mgdunlss with --spectral full"),
+        ({"model": "ssrfn", "init": "mgdunlss-universal"}, "of mgdunlss with `spectral=subspace`, not of ssrfn"),
+        ({"spectral": "full", "init": "mgdunlss-universal"}, "not of mgdunlss with `spectral=full`"),
         ({"init": "nowhere.safetensors"}, "nowhere.safetensors: cannot be read"),
-        ({"preset": "tiny"}, "--preset is for a new ssrfn"),
+        ({"preset": "tiny"}, "`preset` is for a new ssrfn"),
         ({"model": "ssrfn", "preset": "huge", "init": "none"}, "no preset 'huge'"),
         ({"steps": 3, "seconds": 5.0}, "say the same thing: give one of them"),
         ({"epochs": 1, "steps": 3}, "say the same thing: give one of them"),
@@ -296,13 +317,9 @@ def test_several_pairs_train_one_network(crops: Crops, tmp_path: Path) -> None:
     assert len(card.validated_on) == 2
 
 
-def test_unequal_numbers_of_scenes_are_refused(crops: Crops, tmp_path: Path) -> None:
-    (hsi, msi), (other, _) = crops
-    for scenes in (([hsi, other], [msi]), ([hsi], []), ([], [])):
-        with pytest.raises(
-            RequestError, match=rf"{len(scenes[0])} HSI and {len(scenes[1])} MSI scenes: give one --msi"
-        ):
-            train_reduced(*scenes, tmp_path / "w.safetensors", steps=1)
+def test_a_training_without_pairs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="no pair to train on"):
+        train_reduced([], tmp_path / "w.safetensors")
 
 
 def test_a_budget_in_epochs_and_in_time(crops: Crops, tmp_path: Path) -> None:

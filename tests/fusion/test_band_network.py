@@ -36,7 +36,7 @@ def test_a_pair_of_the_sensors_is_fused(weights, made_pair):
     chosen = choose_method("mgdunlss", str(weights.path))
     assert isinstance(chosen.method, BandNetworkMethod)
     patch = PairPatch.of(source.whole)
-    fitted = chosen.on(torch.device("cpu")).fit([patch], model)
+    fitted = chosen.method.fit([patch], model)
     fused = fitted(patch.hsi, patch.msi)
     assert (fused.shape, fused.dtype) == ((24, 36, 45), torch.float32)
     assert not fused.requires_grad

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from hsfuse.fusion.compute import to_device
+from hsfuse.fusion.compute import Compute, to_device
 from hsfuse.fusion.methods import choose_method
 from hsfuse.subspace.patch import PairPatch
 
@@ -47,6 +47,5 @@ def test_a_network_on_cuda_gives_what_it_gives_on_the_cpu(made_pair):
     patch = PairPatch.of(source.whole)
     chosen = choose_method("mgdunlss")
     expected = chosen.method.fit([patch], model)(patch.hsi, patch.msi)
-    device = torch.device("cuda")
-    fitted = to_device(chosen.on(device).fit([patch], model), device)
+    fitted = chosen.method.fit([patch], model, compute=Compute("cuda", "fp32"))
     torch.testing.assert_close(fitted(patch.hsi.cuda(), patch.msi.cuda()).cpu(), expected, rtol=1e-3, atol=1e-3)

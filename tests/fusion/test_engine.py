@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from hsfuse.errors import WorkError
-from hsfuse.fusion.engine import Compute, fuse_tiles
+from hsfuse.fusion.compute import CPU, Compute
+from hsfuse.fusion.engine import fuse_tiles
 from hsfuse.fusion.methods import METHODS, choose_method
 from hsfuse.fusion.tiles import TilePlan
+from hsfuse.progress import SILENT
 from hsfuse.subspace.patch import PairPatch
 
-CPU = Compute(torch.device("cpu"))
 TILED = ["gsa", "mtf-glp", "mtf-glp-subspace", "bicubic"]
 
 
@@ -35,19 +36,13 @@ class ArraySink:
         return np.concatenate(self.valid)
 
 
-class Silent:
-    def start(self, stage, total): ...
-    def advance(self): ...
-    def finish(self): ...
-
-
 def fused(source, fitted, *, tile, overlap=None, align=64):
     rows, columns = source.whole.hsi_valid.shape
     overlap = 2 * fitted.margin + 4 if overlap is None else overlap
     margin = min(fitted.margin, overlap // 2)
     plan = TilePlan.make(columns, rows, source.ratio, tile=tile, overlap=overlap, margin=margin)
     sink = ArraySink()
-    fuse_tiles(source, fitted, plan, sink, bands=len(source.whole.hsi), compute=CPU, progress=Silent(), align=align)
+    fuse_tiles(source, fitted, plan, sink, bands=len(source.whole.hsi), compute=CPU, progress=SILENT, align=align)
     return sink
 
 
@@ -142,7 +137,7 @@ def test_what_is_not_finite_in_float32_is_an_error(made_pair):
 
 def test_a_full_device_says_what_to_do(made_pair):
     source, _ = made_pair(rows=30, columns=30)
-    with pytest.raises(WorkError, match="--tile"):
+    with pytest.raises(WorkError, match="`tile`"):
         fused(source, Failing(torch.OutOfMemoryError("no")), tile=30)
 
 
@@ -163,7 +158,7 @@ def test_a_stage_that_fails_stops_the_run_with_its_own_error(stage, made_pair):
     sink = ArraySink() if stage == "read" else BrokenSink()
     plan = TilePlan.make(40, 40, 3, tile=16, overlap=4, margin=2)
     with pytest.raises(WorkError, match="breaks off" if stage == "read" else "disk is full"):
-        fuse_tiles(chosen, fitted, plan, sink, bands=24, compute=CPU, progress=Silent(), align=8)
+        fuse_tiles(chosen, fitted, plan, sink, bands=24, compute=CPU, progress=SILENT, align=8)
 
 
 def test_half_precision_that_overflows_is_computed_again(made_pair):
@@ -178,8 +173,8 @@ def test_half_precision_that_overflows_is_computed_again(made_pair):
 
     plan = TilePlan.make(30, 30, 3, tile=30, overlap=4, margin=2)
     sink = ArraySink()
-    half = Compute(torch.device("cpu"), torch.bfloat16)
-    redone = fuse_tiles(source, OverflowsInHalf(), plan, sink, bands=24, compute=half, progress=Silent())
+    half = Compute("cpu", "bf16")
+    redone = fuse_tiles(source, OverflowsInHalf(), plan, sink, bands=24, compute=half, progress=SILENT)
     assert redone == 1
     assert (sink.image == 1).all()
 

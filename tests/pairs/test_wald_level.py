@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from hsfuse.errors import RequestError
 from hsfuse.imaging import PointSpread
-from hsfuse.pairs.wald_level import cut, gap_of, rim_of, some_of, split
+from hsfuse.pairs.wald_level import rim_of
 from hsfuse.scenes import PixelWindow
+from hsfuse.training.split import gap_of, pieces, some_of, split
 
 from ..training.conftest import imaging, noise_pair, pair_levels
 
@@ -72,7 +73,7 @@ def test_a_scene_too_small_is_refused_with_the_numbers():
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(1, 300), st.integers(1, 300), st.integers(1, 80))
 def test_parts_cover_a_window_exactly_and_are_of_one_size_or_so(column, row, width, height, edge):
-    parts = cut(PixelWindow(column, row, width, height), edge)
+    parts = pieces(PixelWindow(column, row, width, height), edge)
     count = np.zeros((row + height, column + width), int)
     for part in parts:
         count[part.rows, part.columns] += 1
@@ -83,7 +84,7 @@ def test_parts_cover_a_window_exactly_and_are_of_one_size_or_so(column, row, wid
 
 
 def test_some_parts_are_evenly_spread():
-    parts = cut(PixelWindow(0, 0, 100, 10), 10)
+    parts = pieces(PixelWindow(0, 0, 100, 10), 10)
     assert [part.column for part in some_of(parts, 5)] == [0, 20, 40, 60, 80]
     assert some_of(parts, 10) == parts
 
@@ -99,7 +100,7 @@ def test_a_part_is_what_degrading_the_whole_scene_gives_there(ratio, fwhm, shift
     by_parts, at_once = pair_levels(pair, model)
     assert by_parts.area == at_once.area == PixelWindow(0, 0, 20, 14)
     assert by_parts.model.shift == (0.0, 0.0)
-    for window in [*cut(by_parts.area, 5), PixelWindow(3, 2, 9, 11)]:
+    for window in [*pieces(by_parts.area, 5), PixelWindow(3, 2, 9, 11)]:
         part, expected = by_parts.read(window), at_once.read(window)
         assert torch.equal(part.valid, expected.valid)
         assert torch.equal(part.patch.hsi_valid, expected.patch.hsi_valid)

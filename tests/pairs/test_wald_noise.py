@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from hsfuse.pairs.wald_level import PairLevel
+from hsfuse.pairs.wald_level import ReducedPair
 from hsfuse.scenes import PixelWindow
 
-from ..training.conftest import imaging, noise_pair
+from ..training.conftest import imaging, known_pair, noise_pair
 
 
 @pytest.fixture(scope="module")
@@ -15,8 +15,8 @@ def pair():
 
 
 def test_a_degraded_scene_is_as_noisy_as_the_scene(pair):
-    calm = PairLevel(pair, imaging(), noisy=False).read(PixelWindow(0, 0, 20, 14))
-    noisy = PairLevel(pair, imaging()).read(PixelWindow(0, 0, 20, 14))
+    calm = ReducedPair(known_pair(pair, imaging()), restore_noise=False).read(PixelWindow(0, 0, 20, 14))
+    noisy = ReducedPair(known_pair(pair, imaging())).read(PixelWindow(0, 0, 20, 14))
     spread = [float(image.std()) for image in (pair.whole.hsi, pair.whole.msi)]
     for before, after, own in zip(
         (calm.patch.hsi, calm.patch.msi), (noisy.patch.hsi, noisy.patch.msi), spread, strict=True
@@ -28,7 +28,7 @@ def test_a_degraded_scene_is_as_noisy_as_the_scene(pair):
 
 
 def test_a_pixel_has_the_same_noise_in_whatever_part_it_is_read(pair):
-    level = PairLevel(pair, imaging())
+    level = ReducedPair(known_pair(pair, imaging()))
     area, ratio = level.area, level.model.ratio
     whole, part = level.read(area), level.read(PixelWindow(2, 1, area.width - 3, area.height - 2))
     np.testing.assert_allclose(part.patch.hsi, whole.patch.hsi[:, 1:-1, 2:-1], rtol=1e-4, atol=1e-5)

@@ -79,7 +79,7 @@ def test_ratio_across_utm_zones() -> None:
 @pytest.mark.parametrize(
     ("hsi_pixel", "msi_pixel", "sentence"),
     [
-        (35, 10, r"MSI pixel 10 m is not a whole fraction of HSI pixel 35 m \(ratio 3\.50\).*--ratio"),
+        (35, 10, r"MSI pixel 10 m is not a whole fraction of HSI pixel 35 m \(ratio 3\.50\).*`ratio`"),
         (30.7, 10, r"ratio 3\.07"),
         (10, 10, "same pixel size"),
         (10, 30, "swapped"),

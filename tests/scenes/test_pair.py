@@ -209,7 +209,7 @@ def test_moving_the_msi(write_raster: WriteRaster) -> None:
 def test_a_ratio_of_the_user(write_raster: WriteRaster) -> None:
     msi_grid = Grid(90, 90, Affine(8, 0, X, 0, -8, Y), CRS.from_epsg(32633))
     msi = {"numbers": plane(msi_grid), "transform": msi_grid.transform}
-    with pytest.raises(PairError, match="--ratio"):
+    with pytest.raises(PairError, match="`ratio`"):
         open_pair(write_raster, {}, msi)
     pair = open_pair(write_raster, {}, msi, ratio=4)
     inner = (slice(None), slice(4, -4), slice(4, -4))

@@ -11,7 +11,7 @@ from tensorly.datasets import load_indian_pines
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade, degrade_pair
 from hsfuse.models.bands import BandNetwork
 from hsfuse.models.mgdunlss import MGDuNLSSConfig, MGDuNLSSNet, SubspaceMGDuNLSSConfig, SubspaceMGDuNLSSNet
-from hsfuse.pairs.wald_level import ArrayLevel, PairLevel
+from hsfuse.pairs.wald_level import ReducedPair, SimulatedPair
 from hsfuse.scenes import PairBlock, PixelWindow
 from hsfuse.training.episodes import Reference
 
@@ -61,11 +61,17 @@ def noise_pair(model, rows, columns, holes=False, garbage=0.0, seed=3):
     return ArrayPair(PairBlock(hsi, hsi_valid, msi, msi_valid), ratio)
 
 
+def known_pair(pair, model):
+    """An array pair as the open pair of two scenes, its imaging model known."""
+    scenes = SimpleNamespace(hsi=SimpleNamespace(path="hsi.tif"))
+    return SimpleNamespace(scenes=scenes, imaging=model, ratio=pair.ratio, window=pair.window, read=pair.read)
+
+
 def pair_levels(pair, model):
     """The same pair one level down, read by parts and degraded at once."""
     whole = pair.whole
     at_once = degrade_pair(whole.hsi, whole.msi, model, hsi_valid=whole.hsi_valid, msi_valid=whole.msi_valid)
-    return PairLevel(pair, model, noisy=False), ArrayLevel(at_once)
+    return ReducedPair(known_pair(pair, model), restore_noise=False), SimulatedPair(at_once)
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +85,7 @@ def reference():
 def level(reference):
     """A simulated scene of 12 bands and 24 × 24 HSI pixels with its truth."""
     image = np.ascontiguousarray(reference.image[2:26:2] / 1e4)
-    return ArrayLevel(degrade(image, imaging(), snr_hsi=35, snr_msi=40), "a scene")
+    return SimulatedPair(degrade(image, imaging(), snr_hsi=35, snr_msi=40), "a scene")
 
 
 def with_hole(level, garbage):
@@ -91,7 +97,7 @@ def with_hole(level, garbage):
     reference = np.where(valid, holed.reference, np.float32(garbage))
     msi = np.where(holed.msi_valid, holed.msi, np.float32(garbage))
     hsi = np.where(holed.hsi_valid, holed.hsi, np.float32(garbage))
-    return ArrayLevel(replace(holed, reference=reference, msi=msi, hsi=hsi), level.name)
+    return SimulatedPair(replace(holed, reference=reference, msi=msi, hsi=hsi), level.name)
 
 
 def coefficients_network(seed=0):

@@ -32,8 +32,11 @@ class Stages:
     def start(self, stage: str, total: int, unit: str = "tiles") -> None:
         self.seen.append((stage, total, unit))
 
-    def advance(self) -> None:
-        self.steps += 1
+    def advance(self, steps: int = 1) -> None:
+        self.steps += steps
+
+    def note(self, sentence: str) -> None:
+        pass
 
     def finish(self) -> None:
         pass
@@ -107,7 +110,7 @@ def test_weights_that_did_not_get_better_stay_as_they_were(
 @pytest.mark.parametrize(
     ("choices", "sentence"),
     [
-        ({"model": "gsa"}, "--adapt fine-tunes the weights of a network in the spectral subspace"),
+        ({"model": "gsa"}, "`adapt_seconds` fine-tunes the weights of a network in the spectral subspace"),
         ({"srf": "nowhere.csv"}, "nowhere.csv"),
     ],
 )

@@ -15,6 +15,7 @@ import hsfuse as package
 from hsfuse.commands.train_reduced import train_reduced
 from hsfuse.models.weights import open_weights
 from hsfuse.training.distributed import Processes, local_device
+from hsfuse.training.start import NetworkRequest, TrainingPlan
 
 
 def test_a_process_alone_does_all_the_work():
@@ -63,9 +64,10 @@ def test_two_processes_train_what_one_trains_with_twice_the_batch(crops, tmp_pat
     done = launched(words, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1  # one process talks
+    rate = choices.pop("learning_rate", None)
     one = train_reduced(
-        [hsi], [msi], tmp_path / "one.safetensors", srf="sentinel-2a", psf="gaussian:1", steps=20, patch=4, batch=2,
-        seed=SEED, **choices,
+        hsi, msi, tmp_path / "one.safetensors", srf="sentinel-2a", psf="gaussian:1", network=NetworkRequest(**choices),
+        plan=TrainingPlan(steps=20, patch=4, batch=2, seed=SEED, learning_rate=rate),
     )  # fmt: skip
     assert json.loads(done.stdout)["best_step"] == one.best_step == 20
     alone, shared = (open_weights(tmp_path / f"{name}.safetensors").network().state_dict() for name in ("one", "two"))

@@ -45,12 +45,18 @@ class Interrupts:
     def __init__(self, after):
         self.left = after
 
-    def stepped(self, progress, loss):
+    def start(self, stage, total, unit="tiles"):
+        pass
+
+    def advance(self, steps=1):
         self.left -= 1
         if not self.left:
             raise KeyboardInterrupt
 
-    def judged(self, record):
+    def note(self, sentence):
+        pass
+
+    def finish(self):
         pass
 
 
@@ -101,7 +107,7 @@ def test_a_training_that_is_over_is_not_trained_again(tmp_path):
 def test_checkpoints_of_others_are_refused(tmp_path):
     path = tmp_path / "c.safetensors"
     Trainer(network(), Slope(), Schedule(steps=1), checkpoint=path, request="one").run()
-    with pytest.raises(RequestError, match="other inputs or options: repeat those, or leave --resume out"):
+    with pytest.raises(RequestError, match="other inputs or options: repeat those, or leave `resume` out"):
         Trainer(network(), Slope(), Schedule(steps=1), checkpoint=path, request="two")
     path.write_text("text")
     with pytest.raises(RequestError, match=r"c\.safetensors is no checkpoint"):
@@ -144,7 +150,9 @@ def test_training_stops_when_validation_has_not_got_better_for_long():
 
 def test_a_loss_that_is_not_finite_stops_the_training():
     trainer = Trainer(network(), Slope(broken_at=3), Schedule(steps=9, learning_rate=0.25))
-    with pytest.raises(WorkError, match=r"not finite at step 2: lower the learning rate \(--lr, now 0\.25\)"):
+    with pytest.raises(
+        WorkError, match=r"not finite at step 2: lower the learning rate \(`learning_rate`, now 0\.25\)"
+    ):
         trainer.run()
     assert all(torch.isfinite(value).all() for value in trainer.best_weights.values())
 

@@ -6,7 +6,7 @@ import torch
 
 from hsfuse.errors import RequestError
 from hsfuse.imaging import degrade
-from hsfuse.pairs.wald_level import ArrayLevel
+from hsfuse.pairs.wald_level import SimulatedPair
 from hsfuse.training.loop import Schedule, Trainer
 from hsfuse.training.tasks import BandsTask, SubspaceTask
 
@@ -46,7 +46,7 @@ def test_processes_share_the_patches_of_a_step(kind, level):
 @kinds
 def test_pixels_that_are_not_known_count_nothing(kind, level):
     clean, dirty = (made(kind, [with_hole(level, garbage)], patch=5) for garbage in (0.0, 1e6))
-    assert not clean[0].levels[0].read(clean[0].levels[0].area).valid.all()
+    assert not clean[0].scenes[0].read(clean[0].scenes[0].area).valid.all()
     for step in range(3):
         value = loss(*clean, step=step)
         assert np.isfinite(value)
@@ -63,7 +63,7 @@ def test_what_is_held_back_teaches_nothing(kind, level):
     columns = slice(-held.parts[0].truth.shape[2], None)
     reference = wald.reference.copy()
     reference[:, :, columns] += 1.0
-    other = ArrayLevel(type(wald)(wald.hsi, wald.hsi_valid, wald.msi, wald.msi_valid, reference, wald.model))
+    other = SimulatedPair(type(wald)(wald.hsi, wald.hsi_valid, wald.msi, wald.msi_valid, reference, wald.model))
     changed, _ = made(kind, [other], patch=5)
     assert [loss(changed, network, step) for step in range(5)] == [loss(task, network, step) for step in range(5)]
     assert changed.figures(network) != task.figures(network)
@@ -83,8 +83,8 @@ def test_parts_read_again_for_want_of_memory_are_the_same(kind):
 def test_scenes_of_other_ratios_or_bands_are_refused(kind, level, reference):
     image = np.ascontiguousarray(reference.image[2:26:2, :64, :64] / 1e4)
     with pytest.raises(RequestError, match=r"differ in ratio \(2, 3\): train them apart"):
-        made(kind, [level, ArrayLevel(degrade(image, imaging(2)))])
-    fewer = ArrayLevel(degrade(image[:10], imaging(3, bands=10)))
+        made(kind, [level, SimulatedPair(degrade(image, imaging(2)))])
+    fewer = SimulatedPair(degrade(image[:10], imaging(3, bands=10)))
     if kind == "full":
         with pytest.raises(RequestError, match="differ in their number of bands"):
             made(kind, [level, fewer])
@@ -100,7 +100,7 @@ def test_a_part_without_any_valid_pixel_is_refused(kind, level, part, sentence):
     valid = np.zeros(wald.reference.shape[1:], bool)
     valid[:, -18:] = part == "trained"
     valid[:, :48] = part == "held"
-    empty = ArrayLevel(degrade(wald.reference, wald.model, valid=valid), "dry.tif")
+    empty = SimulatedPair(degrade(wald.reference, wald.model, valid=valid), "dry.tif")
     with pytest.raises(RequestError, match=rf"no pixel .*dry\.tif.*{sentence}|no pixel .*{sentence}.*dry\.tif"):
         made(kind, [empty])
 

@@ -60,7 +60,7 @@ def started(blocks: Sequence[Block], ratio: int, rough: RoughShift) -> State:
     if len(sample.spectra) < FEWEST_PIXELS:
         raise ImagingError(
             f"the pair has {len(sample.spectra)} HSI pixels with a valid MSI around them, fewer than the "
-            f"{FEWEST_PIXELS} that an estimate needs: give --srf and --psf",
+            f"{FEWEST_PIXELS} that an estimate needs: give `srf` and `psf`",
         )
     usual = GaussianKernel.usual()
     coefficients = usual.coefficients(sample.basis)

@@ -146,7 +146,7 @@ def _refuse_empty(blocks: Sequence[Block], names: Sequence[str]) -> None:
     if pixels < FEWEST_PIXELS:
         raise ImagingError(
             f"the pair has {pixels} HSI pixels that are valid in both images, fewer than the {FEWEST_PIXELS} that an "
-            "estimate needs: give --srf and --psf",
+            "estimate needs: give `srf` and `psf`",
         )
     hsi, msi = (
         _contrast([block.hsi()[:, block.hsi_known()] for block in blocks]),
@@ -156,7 +156,7 @@ def _refuse_empty(blocks: Sequence[Block], names: Sequence[str]) -> None:
         if contrast < _LEAST_CONTRAST:
             raise ImagingError(
                 f"the {label} is flat (standard deviation {contrast:.1g} of its mean), so that nothing tells its "
-                f"{len(names)}-band response or its blur: give --srf and --psf",
+                f"{len(names)}-band response or its blur: give `srf` and `psf`",
             )
 
 
@@ -180,7 +180,7 @@ def _refuse_undetermined(state: State) -> None:
     if np.isfinite(fwhm) and min(fwhm, centre) > _UNDETERMINED:
         raise ImagingError(
             f"the pair does not determine its blur (FWHM unsure by {fwhm:.0%}, shift by {centre:.2g} HSI pixels): too "
-            "few pixels agree between the images, or clouds hide them; give --srf and --psf",
+            "few pixels agree between the images, or clouds hide them; give `srf` and `psf`",
         )
 
 

@@ -1,0 +1,28 @@
+"""The library speaks of parameters, people on a command line of options: `coregister=True` becomes --coregister."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
+
+
+def as_options(sentence: str, names: Mapping[str, str]) -> str:
+    """A sentence of the library with the options of a command in place of parameters.
+
+    Args:
+        sentence: Names parameters in backticks, with a value or without: `tile`, `srf=estimate`, `coregister=True`.
+        names: Option of the command by parameter; what it has no option for is left without its backticks.
+    """
+
+    def option(match: re.Match[str]) -> str:
+        name, value = match[1], match[2]
+        if name not in names:
+            return match[0].strip("`")
+        return names[name] if value in {None, "True"} else f"{names[name]} {value}"
+
+    return _PARAMETER.sub(option, sentence)

@@ -1,0 +1,194 @@
+"""At which resolution methods are compared: the pair against a reference, or one Wald level down."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hsfuse.errors import RequestError, WorkError
+from hsfuse.evaluation.cost import Cost
+from hsfuse.evaluation.reference import Reference, undefined_bands
+from hsfuse.metrics import FullReferenceScores, full_reference
+from hsfuse.pairs.wald_level import ReducedPair
+from hsfuse.progress import SILENT, Renamed
+from hsfuse.scenes import PixelWindow, Scene
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from hsfuse.fusion.job import Job
+    from hsfuse.pairs.pair import Pair
+    from hsfuse.progress import Progress
+    from hsfuse.scenes import PairBlock
+
+_MOST_NUMBERS = 2**25  # of both images before they are degraded, 128 MB: no image is streamed here
+_LEAST_EDGE = 8  # degraded HSI pixels
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a method."""
+
+    cost: Cost
+    """Of fitting and fusing."""
+
+    scores: FullReferenceScores
+    """Against the truth."""
+
+    warnings: tuple[str, ...]
+    """Sentences for the user."""
+
+
+class Resolution(ABC):
+    """Fuses a pair by one method after another, and scores what comes out."""
+
+    name: str
+    """`full` or `reduced`."""
+
+    note: str
+    """What is held against what, a sentence for the user."""
+
+    warnings: tuple[str, ...]
+    """Sentences for the user."""
+
+    def judge(self, name: str, job: Job, progress: Progress = SILENT) -> Outcome:
+        """Fuse by a method and score the result; `name` is what the method is called in messages.
+
+        Raises:
+            RequestError: The method cannot serve the pair.
+            WorkError: It failed on the way.
+        """
+        try:
+            return self._judge(name, job, Renamed(progress, name))
+        except MemoryError as error:
+            raise WorkError("out of memory: fuse a part (`window`)") from error
+
+    @abstractmethod
+    def _judge(self, name: str, job: Job, progress: Progress) -> Outcome: ...
+
+
+class FullResolution(Resolution):
+    """The pair as it is, against a reference, by way of temporary files."""
+
+    name = "full"
+
+    def __init__(self, pair: Pair, truth: Scene) -> None:
+        """Match the reference with what the pair is fused to.
+
+        Raises:
+            PairError: It is on another grid, or has other bands.
+        """
+        self._pair = pair
+        self._reference = Reference.of_pair(pair.scenes, truth)
+        self.warnings = self._reference.match.warnings
+        self.note = f"at full resolution, against {truth.path}"
+
+    def _judge(self, name: str, job: Job, progress: Progress) -> Outcome:
+        with tempfile.TemporaryDirectory(prefix="hsfuse-compare-") as folder:
+            path = Path(folder) / "fused.tif"
+            with Cost() as cost:
+                run = job.write(self._pair, path, progress=progress)
+            fused = Scene.open(str(path))
+            scores, warnings = self._reference.score(fused, self._pair.ratio, called=name)
+        return Outcome(cost, scores, (*_by(name, run.warnings), *warnings))
+
+
+class ReducedResolution(Resolution):
+    """The pair degraded by its ratio, its noise restored, against the HSI itself, in memory."""
+
+    name = "reduced"
+
+    def __init__(self, pair: Pair, seed: int = 0) -> None:
+        """Degrade the pair, or the middle of a large one.
+
+        Args:
+            pair: The scenes.
+            seed: Of the noise that is restored.
+
+        Raises:
+            RequestError: Too few pixels are left.
+        """
+        self._pair, self.warnings = pair, ()
+        scene = ReducedPair(pair, seed=seed)
+        part = _middle(pair)
+        self._model, self._block = scene.model, scene.read(part)
+        window = pair.window
+        self.note = (
+            f"at reduced resolution (Wald's protocol): both images were degraded by {pair.ratio}, given their noise "
+            "again, and the HSI itself is the truth"
+        )
+        if part != scene.area:
+            self.note += (
+                f"; only the middle {part.width * pair.ratio}×{part.height * pair.ratio} of {window.width}×"
+                f"{window.height} HSI pixels was used"
+            )
+
+    def _judge(self, name: str, job: Job, progress: Progress) -> Outcome:
+        block, ratio = self._block, self._pair.ratio
+        truth = block.truth.numpy()
+        rows, columns = block.pair.hsi_valid.shape
+        fused = FusedArray(truth)
+        with Cost() as cost:
+            fitted = job.fit([block.patch], self._model)
+            run = job.run(
+                BlockSource(block.pair), PixelWindow(0, 0, columns, rows), fitted, fused,
+                bands=len(truth), ratio=ratio, progress=progress,
+            )  # fmt: skip
+        scores = full_reference(
+            fused.values, truth, fused.valid, ratio=ratio, wavelength_nm=self._pair.hsi_bands.wavelength_nm
+        )
+        undefined = undefined_bands(scores, self._pair.scenes.hsi.path, self._pair.scenes.hsi_bands)
+        return Outcome(cost, scores, (*_by(name, run.warnings), *undefined))
+
+
+@dataclass(frozen=True)
+class BlockSource:
+    """Gives tiles to the engine out of a window that is held whole."""
+
+    block: PairBlock
+    """Both images."""
+
+    def read(self, window: PixelWindow) -> PairBlock:
+        """Both images under a window of its HSI pixels."""
+        return self.block.crop(window)
+
+
+class FusedArray:
+    """Takes the rows of a fused image from the engine as a `CogWriter` does."""
+
+    def __init__(self, like: NDArray[np.float32]) -> None:
+        """Make room for an image of the shape of `like`, (C, H, W)."""
+        self.values = np.zeros_like(like)
+        """Fused image, float32 (C, H, W)."""
+        self.valid = np.zeros(like.shape[1:], dtype=bool)
+        """Where it is known, (H, W)."""
+
+    def write(self, row: int, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
+        """Take the next rows."""
+        rows = slice(row, row + values.shape[1])
+        self.values[:, rows], self.valid[rows] = values, valid
+
+
+def _middle(pair: Pair) -> PixelWindow:
+    """The middle of the area in use that fits into memory, in degraded HSI pixels."""
+    ratio, area = pair.ratio, ReducedPair(pair).area
+    bands = len(pair.scenes.hsi_bands) + len(pair.scenes.msi_bands) * ratio**2
+    shrink = min(math.sqrt(_MOST_NUMBERS / max(area.width * area.height * ratio**2 * bands, 1)), 1.0)
+    width, height = int(area.width * shrink), int(area.height * shrink)
+    if min(width, height) < _LEAST_EDGE:
+        window, least = pair.window, _LEAST_EDGE * ratio
+        raise RequestError(
+            f"the {window.width}×{window.height} HSI pixels that {pair.scenes.hsi.path} and {pair.scenes.msi.path} "
+            f"have in common are too few at reduced resolution: give at least {least}×{least}, or a `reference`"
+        )
+    return PixelWindow((area.width - width) // 2, (area.height - height) // 2, width, height)
+
+
+def _by(name: str, sentences: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{name}: {sentence}" for sentence in sentences)

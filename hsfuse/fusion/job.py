@@ -1,0 +1,212 @@
+"""One run of one method on one pair: fit, plan the tiles, fuse them, into rows of any kind or into a COG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hsfuse import __version__
+from hsfuse.fusion.engine import fuse_tiles
+from hsfuse.fusion.memory import fitting_tile
+from hsfuse.fusion.tiles import TilePlan
+from hsfuse.progress import SILENT
+from hsfuse.scenes import CogWriter
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from hsfuse.fusion.compute import Compute
+    from hsfuse.fusion.engine import RowSink, TileSource
+    from hsfuse.fusion.method import FittedMethod
+    from hsfuse.fusion.methods import ChosenMethod
+    from hsfuse.imaging import ImagingModel
+    from hsfuse.pairs.pair import Pair
+    from hsfuse.progress import Progress
+    from hsfuse.scenes import PixelWindow
+    from hsfuse.subspace.patch import PairPatch
+
+BLEND_PIXELS = 4
+"""HSI pixels over which neighbouring tiles are blended, beside the margins that a method needs."""
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a scene is cut into tiles, in HSI pixels."""
+
+    tile: int | None = None
+    """Edge of a tile; None for what fits into memory."""
+
+    overlap: int | None = None
+    """What neighbours share; None for what the method needs."""
+
+
+@dataclass(frozen=True)
+class OutputFormat:
+    """How the numbers of the output are kept; what is None is the HSI's own."""
+
+    dtype: str | None = None
+    """numpy's name of the type."""
+
+    nodata: float | None = None
+    """In the file's numbers."""
+
+    creation_options: Mapping[str, str] = field(default_factory=dict)
+    """As of GDAL's COG driver."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run did."""
+
+    plan: TilePlan
+    """The tiles."""
+
+    redone: int
+    """How many of them were not finite in half precision and were computed again in float32."""
+
+    compute: Compute
+    """Where and how exactly they were computed."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the user."""
+        if not self.redone:
+            return ()
+        precision = self.compute.precision
+        return (f"{self.redone} of {len(self.plan)} tiles were not finite in {precision} and were computed in fp32",)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A method and what it is run with."""
+
+    method: ChosenMethod
+    """With its weights."""
+
+    compute: Compute
+    """As asked for; the method may want less."""
+
+    tiling: Tiling = Tiling()
+    """Of the scene."""
+
+    seed: int = 0
+    """Of whatever is drawn at random."""
+
+    @property
+    def suited(self) -> Compute:
+        """Where and how exactly the method runs."""
+        return self.method.method.suited(self.compute)
+
+    def fit(self, patches: Sequence[PairPatch], imaging: ImagingModel) -> FittedMethod:
+        """The method, knowing the scene, on the device where tiles are computed."""
+        return self.method.method.fit(patches, imaging, compute=self.suited, seed=self.seed)
+
+    def plan(self, area: PixelWindow, bands: int, ratio: int, fitted: FittedMethod) -> TilePlan:
+        """The tiles asked for, or those that fit into memory with the overlap that the method needs.
+
+        Args:
+            area: What is fused, in HSI pixels; only its size matters.
+            bands: C, of the fused image.
+            ratio: HSI pixel over fine pixel.
+            fitted: The method.
+
+        Raises:
+            RequestError: The tile is too small for the overlap, or for the memory.
+        """
+        tile, overlap = self.tiling.tile, self.tiling.overlap
+        if overlap is None:
+            overlap = 2 * fitted.margin + BLEND_PIXELS
+        if tile is None:
+            tile = fitting_tile(bands, area.width, ratio, overlap, self.compute.budget, fitted.bytes_a_pixel)
+        margin = min(fitted.margin, overlap // 2)
+        return TilePlan.make(area.width, area.height, ratio, tile=tile, overlap=overlap, margin=margin)
+
+    def run(
+        self,
+        source: TileSource,
+        area: PixelWindow,
+        fitted: FittedMethod,
+        sink: RowSink,
+        *,
+        bands: int,
+        ratio: int,
+        progress: Progress = SILENT,
+    ) -> Run:
+        """Fuse an area tile by tile.
+
+        Args:
+            source: Gives both images under a window.
+            area: What is fused, in HSI pixels; only its size matters.
+            fitted: The method that `fit` gave.
+            sink: Takes the rows.
+            bands: C, of the fused image.
+            ratio: HSI pixel over fine pixel.
+            progress: Observer of the work.
+
+        Raises:
+            RequestError: The tile is too small for the overlap, or for the memory.
+            WorkError: A tile is not finite, memory runs out, or reading or writing fails.
+        """
+        plan = self.plan(area, bands, ratio, fitted)
+        redone = fuse_tiles(source, fitted, plan, sink, bands=bands, compute=self.suited, progress=progress)
+        return Run(plan, redone, self.suited)
+
+    def write(
+        self,
+        pair: Pair,
+        output: str | os.PathLike[str],
+        *,
+        form: OutputFormat = OutputFormat(),
+        tags: Mapping[str, str] | None = None,
+        overwrite: bool = False,
+        progress: Progress = SILENT,
+    ) -> Run:
+        """Fuse a pair into a COG.
+
+        Args:
+            pair: The scenes.
+            output: The file.
+            form: Of its numbers.
+            tags: Further ones for the dataset.
+            overwrite: Replace an existing file.
+            progress: Observer of the work.
+
+        Raises:
+            RequestError: The tiles or the output cannot be had.
+            WorkError: The work failed on the way; the old output, if any, is untouched.
+        """
+        hsi, index = pair.scenes.hsi, list(pair.scenes.hsi_bands)
+        with CogWriter(
+            Path(output),
+            pair.fine_grid,
+            pair.hsi_bands,
+            form.dtype or hsi.dtype,
+            form.nodata if form.nodata is not None else hsi.nodata,
+            hsi.scales[index],
+            hsi.offsets[index],
+            tags=self._tags(pair) | dict(tags or {}),
+            creation_options=form.creation_options,
+            overwrite=overwrite,
+        ) as writer:
+            fitted = self.fit(pair.patches, pair.imaging)
+            return self.run(pair, pair.area, fitted, writer, bands=len(index), ratio=pair.ratio, progress=progress)
+
+    def _tags(self, pair: Pair) -> dict[str, str]:
+        """How the output was made, for its dataset."""
+        fwhm = pair.imaging.psf.fwhm
+        tags = {
+            "HSFUSE_VERSION": __version__,
+            "HSFUSE_MODEL": self.method.name,
+            "HSFUSE_RATIO": str(pair.ratio),
+            "HSFUSE_SRF": pair.srf_source,
+            "HSFUSE_PSF": f"{pair.psf_source} (FWHM {fwhm[0]:.2f} × {fwhm[1]:.2f} HSI pixels)",
+            "HSFUSE_HSI": Path(pair.scenes.hsi.path).name,
+            "HSFUSE_MSI": Path(pair.scenes.msi.path).name,
+        }
+        weights = self.method.weights
+        if weights is not None:
+            tags["HSFUSE_WEIGHTS"] = weights.name
+            tags["HSFUSE_WEIGHTS_SHA256"] = weights.checksum()
+        return tags

@@ -1,0 +1,108 @@
+"""How far a network's correction of the linear estimate is trusted: one shrinkage factor, fitted on the scene itself.
+
+Both images are degraded by the ratio, fused, and held against the HSI (one Wald level down); the factor that brings
+the corrected estimate nearest to it, by least squares, guards against scenes unlike those that were trained on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from hsfuse.errors import SceneError
+from hsfuse.imaging import ImagingModel
+from hsfuse.pairs.wald_level import LostNoise, WaldBlock, degraded
+from hsfuse.scenes import PairBlock
+from hsfuse.subspace.adapter import SceneAdapter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from torch import Tensor
+
+    from hsfuse.subspace.adapter import SubspaceInputs
+    from hsfuse.subspace.patch import PairPatch
+
+    Correction = Callable[[SceneAdapter, SubspaceInputs], Tensor]
+
+_LEAST_PIXELS = 64
+_UNKNOWN = 0.5  # where the scene is too small to tell
+_EDGE = 64  # HSI pixels of a patch
+_PATCHES = 4
+_LEAST_EDGE = 4  # degraded HSI pixels
+
+
+def calibrated_trust(
+    correct: Correction, patches: Sequence[PairPatch], imaging: ImagingModel, coefficients: int, seed: int = 0
+) -> float:
+    """How much of a network's correction to add on a scene, 0 to 1, fitted one Wald level down.
+
+    Args:
+        correct: Coefficients (K, H, W) by the network, of an adapter and its inputs.
+        patches: Parts of the scene.
+        imaging: R and B.
+        coefficients: K.
+        seed: Of the noise that degrading takes and that is drawn again.
+    """
+    blocks = [_reduced(patch, imaging, seed) for patch in _some_of(patches, imaging.ratio)]
+    known = [block for block in blocks if block is not None]
+    if sum(int(block.pair.hsi_valid.sum()) for block in known) < _LEAST_PIXELS:
+        return _UNKNOWN
+    model = ImagingModel(imaging.srf, imaging.psf)
+    try:
+        adapter = SceneAdapter.fit([block.patch for block in known], model, coefficients)
+    except SceneError:
+        return _UNKNOWN
+    return least_squares_trust(correct, adapter, known)
+
+
+def least_squares_trust(correct: Correction, adapter: SceneAdapter, known: Iterable[WaldBlock]) -> float:
+    """How much of a network's correction to add, 0 to 1, by least squares where the truth is known.
+
+    Every band counts by its own error under the linear estimate.
+
+    Args:
+        correct: Coefficients (K, H, W) by the network, of an adapter and its inputs.
+        adapter: Of the scene.
+        known: Parts of it with their truth.
+    """
+    along, energy = 0.0, 0.0
+    for block in known:
+        hsi, msi = block.patch.hsi, block.patch.msi
+        inputs = adapter.inputs(hsi, msi)
+        correction = correct(adapter, inputs) - inputs.linear
+        bands = adapter.subspace.decode(correction) - adapter.subspace.decode(torch.zeros_like(correction))
+        missed = (block.truth - adapter.decode(inputs.linear, inputs, hsi))[:, block.valid]
+        weight = 1 / (missed**2).mean(dim=1).clamp_min(1e-30)
+        along += float((weight * (bands[:, block.valid] * missed).sum(dim=1)).sum())
+        energy += float((weight * (bands[:, block.valid] ** 2).sum(dim=1)).sum())
+    return min(max(along / energy, 0.0), 1.0) if energy > 0 else 0.0
+
+
+def _some_of(patches: Sequence[PairPatch], ratio: int) -> list[PairBlock]:
+    """Up to four patches of 64 HSI pixels or so, evenly out of all: one number needs no more."""
+    step = -(-len(patches) // _PATCHES)
+    edge = _EDGE * (2 if len(patches) == 1 else 1)
+    return [_middle(patch, edge, ratio) for patch in patches[::step]]
+
+
+def _middle(patch: PairPatch, edge: int, ratio: int) -> PairBlock:
+    """The middle of a patch, at most `edge` HSI pixels wide and high."""
+    spare = [max(size - edge, 0) // 2 for size in patch.hsi.shape[-2:]]
+    coarse = tuple(slice(start, start + edge) for start in spare)
+    fine = tuple(slice(start * ratio, (start + edge) * ratio) for start in spare)
+    return PairBlock(
+        patch.hsi[:, *coarse].numpy(),
+        patch.hsi_valid[coarse].numpy(),
+        patch.msi[:, *fine].numpy(),
+        patch.msi_valid[fine].numpy(),
+    )
+
+
+def _reduced(block: PairBlock, imaging: ImagingModel, seed: int) -> WaldBlock | None:
+    """The patch one Wald level down; None where it is too small."""
+    if min(block.hsi_valid.shape) < _LEAST_EDGE * imaging.ratio:
+        return None
+    registered = ImagingModel(imaging.srf, imaging.psf)
+    return WaldBlock.of(degraded(block, imaging, LostNoise.of(block, registered, seed)))
