@@ -17,7 +17,6 @@ from hsfuse.commands.evaluate import evaluate
 from hsfuse.commands.fuse import fuse
 from hsfuse.errors import OutputError, PairError, RequestError, WeightsError, WorkError
 from hsfuse.evaluation.cost import Cost
-from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.methods import METHODS, MethodEntry
 from hsfuse.imaging import upsample
 from hsfuse.scenes import PixelWindow
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 
     from conftest import WriteRaster
     from numpy.typing import NDArray
+
+    from hsfuse.fusion.compute import Compute
 
     from .conftest import KnownPair, MakePair
 

@@ -15,7 +15,7 @@ import torch
 
 import hsfuse
 from hsfuse.cli import main
-from hsfuse.commands.doctor import DRIVERS, Gdal, Scan, _problems, doctor
+from hsfuse.commands.doctor import DRIVERS, GdalReport, ScanReport, _problems, doctor
 from hsfuse.fusion.compute import Compute
 from hsfuse.scan import BACKENDS, explain_backend
 
@@ -86,9 +86,9 @@ def test_a_backend_that_does_not_exist_is_a_problem_not_a_failure(
 
 
 def test_a_machine_without_anything_fast_is_told_what_to_install() -> None:
-    gdal = Gdal("3.10.3", "1.4.4", dict.fromkeys(DRIVERS, True), "by band", True)
-    assert _problems(Scan("numba", "", {}), gdal) == []
-    assert "install numba" in _problems(Scan("reference", "the first that works on cpu", {}), gdal)[0]
+    gdal = GdalReport("3.10.3", "1.4.4", dict.fromkeys(DRIVERS, True), "by band", True)
+    assert _problems(ScanReport("numba", "", {}), gdal) == []
+    assert "install numba" in _problems(ScanReport("reference", "the first that works on cpu", {}), gdal)[0]
 
 
 def test_the_table_for_people_and_the_json_agree(
