@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from hsfuse.fusion.compute import Compute
     from hsfuse.fusion.job import OutputFormat, Tiling
     from hsfuse.imaging import ImagingModel
-    from hsfuse.pairs.pair import Pair
-    from hsfuse.pairs.request import PairRequest, open_pair
+    from hsfuse.pairs.opening import open_pair
+    from hsfuse.pairs.pair import Pair, PairRequest
     from hsfuse.progress import SILENT, Progress
     from hsfuse.scenes import PixelWindow
     from hsfuse.training.start import NetworkRequest, TrainingPlan
@@ -49,7 +49,7 @@ _HOMES = {
     "NetworkRequest": "training.start",
     "OutputFormat": "fusion.job",
     "Pair": "pairs.pair",
-    "PairRequest": "pairs.request",
+    "PairRequest": "pairs.pair",
     "PixelWindow": "scenes",
     "Progress": "progress",
     "RequestError": "errors",
@@ -66,7 +66,7 @@ _HOMES = {
     "fuse": "commands.fuse",
     "info": "commands.info",
     "list_weights": "commands.weights",
-    "open_pair": "pairs.request",
+    "open_pair": "pairs.opening",
     "show_weights": "commands.weights",
     "simulate": "commands.simulate",
     "train_reduced": "commands.train_reduced",

@@ -12,7 +12,7 @@ from hsfuse.cli import options
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
     from hsfuse.commands.compare import Comparison
-    from hsfuse.pairs.request import PairRequest
+    from hsfuse.pairs.pair import PairRequest
 
 _INPUT, _METHODS, _OUTPUT = "Input", "Methods", "Output"
 _COLUMNS = {

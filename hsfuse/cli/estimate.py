@@ -11,7 +11,7 @@ from hsfuse.cli import options
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
     from hsfuse.commands.estimate import EstimateResult
-    from hsfuse.pairs.request import PairRequest
+    from hsfuse.pairs.pair import PairRequest
 
 
 _srf = options.option(
@@ -19,7 +19,7 @@ _srf = options.option(
     help="estimate, or a sensor or file where it is known.",
 )  # fmt: skip
 _pair = options.noun(
-    "pair", "hsfuse.pairs.request.PairRequest",
+    "pair", "hsfuse.pairs.pair.PairRequest",
     (options.hsi, options.msi, options.hsi_bands, options.msi_bands, options.window, options.ratio, _srf, options.psf),
     ("hsi", "msi", "hsi_bands", "msi_bands", "window", "ratio", "srf", "psf"),
 )  # fmt: skip

@@ -58,7 +58,7 @@ def evaluate(
       hsfuse evaluate --fused fused.tif --hsi prisma.tif --msi s2.tif
     """
     from hsfuse.commands.evaluate import evaluate as run  # noqa: PLC0415 (imports rasterio)
-    from hsfuse.pairs.request import PairRequest  # noqa: PLC0415
+    from hsfuse.pairs.pair import PairRequest  # noqa: PLC0415
 
     _refuse_contradictions(reference, related)
     if reference is not None:

@@ -11,7 +11,7 @@ from hsfuse.cli import options
 
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
-    from hsfuse.pairs.request import PairRequest
+    from hsfuse.pairs.pair import PairRequest
 
 _MODEL, _RUN, _OUTPUT = "Model", "Run", "Output"
 

@@ -275,7 +275,7 @@ RELATION = ("srf", "psf", "hsi_bands", "msi_bands", "window", "ratio", "allow_sh
 """Fields of a `PairRequest` that say how its scenes are related."""
 
 pair = noun(
-    "pair", "hsfuse.pairs.request.PairRequest",
+    "pair", "hsfuse.pairs.pair.PairRequest",
     (hsi, msi, hsi_bands, msi_bands, window, ratio, srf, psf, allow_shift, coregister), ("hsi", "msi", *RELATION),
 )  # fmt: skip
 compute = noun(

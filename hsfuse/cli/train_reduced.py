@@ -14,7 +14,7 @@ from hsfuse.errors import RequestError
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
     from hsfuse.commands.train_reduced import TrainResult
-    from hsfuse.pairs.request import PairRequest
+    from hsfuse.pairs.pair import PairRequest
 
 _NETWORK, _TRAINING, _RUN, _OUTPUT = "Network", "Training", "Run", "Output"
 
@@ -118,7 +118,7 @@ def train_reduced(console: Console, hsi: tuple[str, ...], msi: tuple[str, ...], 
 
 
 def _pairs(hsi: tuple[str, ...], msi: tuple[str, ...], related: dict[str, Any]) -> list[PairRequest]:
-    from hsfuse.pairs.request import PairRequest  # noqa: PLC0415 (imports rasterio)
+    from hsfuse.pairs.pair import PairRequest  # noqa: PLC0415 (imports rasterio)
 
     if len(hsi) != len(msi):
         raise RequestError(

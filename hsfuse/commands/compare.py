@@ -13,8 +13,8 @@ from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.job import Job
 from hsfuse.fusion.methods import METHODS, ChosenMethod, choose_method
 from hsfuse.models.weights import bundled_weights, find_weights
-from hsfuse.pairs.pair import Pair
-from hsfuse.pairs.request import PairRequest, opened, requested
+from hsfuse.pairs.opening import opened, requested
+from hsfuse.pairs.pair import Pair, PairRequest
 from hsfuse.progress import SILENT
 from hsfuse.report.csv_table import check_csv_target, write_csv
 from hsfuse.scenes import Scene
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from hsfuse.metrics import FullReferenceScores
-    from hsfuse.pairs.request import PairOptions, PathLike
+    from hsfuse.pairs.pair import PairOptions, PathLike
     from hsfuse.progress import Progress
     from hsfuse.report.csv_table import Row
 

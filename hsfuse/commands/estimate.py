@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, overload
 from hsfuse.errors import OutputError
 from hsfuse.imaging import load_table, sensor_names
 from hsfuse.pairs.imaging_source import ESTIMATE
-from hsfuse.pairs.request import PairRequest, opened, requested
+from hsfuse.pairs.opening import opened, requested
+from hsfuse.pairs.pair import PairRequest
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from hsfuse.pairs.pair import Pair
-    from hsfuse.pairs.request import PairOptions, PathLike
+    from hsfuse.pairs.pair import Pair, PairOptions, PathLike
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hsfuse.pairs.pair import Pair
-    from hsfuse.pairs.request import PairRequest, PathLike
+    from hsfuse.pairs.pair import Pair, PairRequest, PathLike
 
     BandRow = dict[str, float | str | None]
 

@@ -11,7 +11,7 @@ from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.job import Job, OutputFormat, Tiling
 from hsfuse.fusion.memory import peak_megabytes
 from hsfuse.fusion.methods import DEFAULT_METHOD, choose_method
-from hsfuse.pairs.request import opened, requested
+from hsfuse.pairs.opening import opened, requested
 from hsfuse.progress import SILENT
 from hsfuse.scenes import CogWriter
 from hsfuse.training.adaptation import Adaptation, adapt
@@ -19,8 +19,7 @@ from hsfuse.training.adaptation import Adaptation, adapt
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from hsfuse.pairs.pair import Pair
-    from hsfuse.pairs.request import PairOptions, PairRequest, PathLike
+    from hsfuse.pairs.pair import Pair, PairOptions, PairRequest, PathLike
     from hsfuse.progress import Progress
 
 

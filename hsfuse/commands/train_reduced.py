@@ -13,8 +13,8 @@ from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.memory import available_bytes
 from hsfuse.fusion.methods import choose_method
 from hsfuse.models.weights import WeightsCard, save_weights
+from hsfuse.pairs.opening import opened, requested
 from hsfuse.pairs.pair import Pair
-from hsfuse.pairs.request import opened, requested
 from hsfuse.pairs.wald_level import ReducedPair
 from hsfuse.progress import SILENT
 from hsfuse.training.distributed import joined, local_device
@@ -26,7 +26,7 @@ from hsfuse.training.start import NetworkRequest, StartingPoint, TrainingPlan
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from hsfuse.pairs.request import PairOptions, PairRequest, PathLike
+    from hsfuse.pairs.pair import PairOptions, PairRequest, PathLike
     from hsfuse.progress import Progress
     from hsfuse.training.checkpoint import Record
     from hsfuse.training.distributed import Processes

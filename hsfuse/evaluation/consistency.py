@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsfuse.imaging import ImagingModel
-    from hsfuse.pairs.request import PairRequest
+    from hsfuse.pairs.pair import PairRequest
     from hsfuse.scenes import PairBlock
 
 _TILE_NUMBERS = 2**24  # of the fused image held at a time

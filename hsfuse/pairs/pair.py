@@ -1,26 +1,119 @@
-"""A pair of scenes with its imaging model: opened once, and handed to every verb."""
+"""A pair of scenes with its imaging model: asked for by one noun, opened once, and handed to every verb."""
 
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
-from hsfuse.errors import PairError
+from hsfuse.errors import PairError, RequestError
 from hsfuse.pairs.imaging_source import find_imaging
-from hsfuse.scenes import PixelWindow
+from hsfuse.scenes import MAX_RATIO, PixelWindow, Scene, ScenePair, parse_band_list
 from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
     from hsfuse.imaging import Estimate, ImagingModel, Misregistration
-    from hsfuse.pairs.request import PairRequest
-    from hsfuse.scenes import Bands, Grid, PairBlock, ScenePair
+    from hsfuse.scenes import Bands, Grid, PairBlock
+
+PathLike = str | os.PathLike[str]
+
 
 WARN_SHIFT = 0.3
 """HSI pixels of misregistration from which on the user is warned."""
 REFUSE_SHIFT = 2.0
 """HSI pixels of misregistration from which on a pair is refused unless it is allowed."""
+
+
+class PairOptions(TypedDict, total=False):
+    """The keywords by which a pair is opened; see the fields of `PairRequest`."""
+
+    srf: str | None
+    psf: str | None
+    hsi_bands: str | None
+    msi_bands: str | None
+    window: PixelWindow | None
+    ratio: int | None
+    allow_shift: bool
+    coregister: bool
+
+
+@dataclass(frozen=True)
+class PairRequest:
+    """Two scenes, and how they are related.
+
+    Raises:
+        RequestError: A ratio outside of 2 to 20.
+    """
+
+    hsi: PathLike
+    """The hyperspectral scene, anything that GDAL opens."""
+
+    msi: PathLike
+    """The multispectral scene of the same place."""
+
+    srf: str | None = None
+    """`estimate`, a sensor's name or a file; by default the table of the sensor that the MSI says it is, else
+    `estimate`."""
+
+    psf: str | None = None
+    """`estimate` (the default), `gaussian:FWHM` in HSI pixels, or a file."""
+
+    hsi_bands: str | None = None
+    """1-based list such as `1-4,8`; by default all good ones."""
+
+    msi_bands: str | None = None
+    """The same of the MSI."""
+
+    window: PixelWindow | None = None
+    """The part wanted, in HSI pixels; by default all that both scenes cover."""
+
+    ratio: int | None = None
+    """HSI pixel over MSI pixel; measured by default."""
+
+    allow_shift: bool = False
+    """Go on also above two HSI pixels of misregistration."""
+
+    coregister: bool = False
+    """Move the MSI by the misregistration measured."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hsi", os.fspath(self.hsi))
+        object.__setattr__(self, "msi", os.fspath(self.msi))
+        if self.ratio is not None:
+            if not 2 <= self.ratio <= MAX_RATIO or int(self.ratio) != self.ratio:
+                raise RequestError(f"the ratio of a pair is a whole number from 2 to {MAX_RATIO}, got {self.ratio:g}")
+            object.__setattr__(self, "ratio", int(self.ratio))
+
+    def open_scenes(self) -> ScenePair:
+        """Open both scenes and find out how their grids lie to each other, without looking for the imaging model.
+
+        Raises:
+            SceneError: A scene cannot be read.
+            PairError: They cannot be fused.
+            RequestError: Bands or a window that do not exist.
+        """
+        hsi, msi = Scene.open(str(self.hsi)), Scene.open(str(self.msi))
+        return ScenePair.open(
+            hsi,
+            msi,
+            hsi_bands=None if self.hsi_bands is None else parse_band_list(self.hsi_bands, hsi.count),
+            msi_bands=None if self.msi_bands is None else parse_band_list(self.msi_bands, msi.count),
+            window=self.window,
+            ratio=self.ratio,
+        )
+
+    def open(self) -> Pair:
+        """Open both scenes, and load or estimate what lies between them.
+
+        Raises:
+            SceneError: A scene cannot be read.
+            PairError: The scenes cannot be fused, or are misregistered by more than two HSI pixels.
+            ImagingError: The imaging model cannot be loaded, or the pair does not determine it.
+            RequestError: Bands or a window that do not exist.
+        """
+        return Pair.open(self)
 
 
 @dataclass(frozen=True, eq=False)

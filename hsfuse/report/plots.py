@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hsfuse.imaging import ImagingModel, Misregistration, SensorTable
-    from hsfuse.training.checkpoint import Record
 
 
 def plot_imaging(
@@ -102,12 +101,15 @@ def _draw_shift(panel: Any, model: ImagingModel, shift: Misregistration | None) 
     panel.set_aspect("equal", adjustable="datalim")
 
 
-def plot_training(path: str | os.PathLike[str], history: Sequence[Record], psnr: Mapping[str, float]) -> None:
+def plot_training(
+    path: str | os.PathLike[str], validations: Sequence[Mapping[str, Any]], psnr: Mapping[str, float]
+) -> None:
     """Draw a training into a PNG: its loss, and validation PSNR and SAM beside the PSNR of other methods.
 
     Args:
         path: The picture.
-        history: Every validation.
+        validations: One row each: `step`, `loss` (None before the first step), `psnr` in dB, `sam` in degrees, and
+            whether it was the `best` so far.
         psnr: Of other methods on the same patches, in dB.
 
     Raises:
@@ -115,14 +117,14 @@ def plot_training(path: str | os.PathLike[str], history: Sequence[Record], psnr:
     """
     figure = _figure_class()(figsize=(13, 4.2), layout="constrained")
     panels = figure.subplots(1, 3)
-    steps = [record.step for record in history]
-    later = [record for record in history if record.loss is not None]
-    panels[0].plot([record.step for record in later], [record.loss for record in later])
+    steps = [row["step"] for row in validations]
+    later = [row for row in validations if row["loss"] is not None]
+    panels[0].plot([row["step"] for row in later], [row["loss"] for row in later])
     panels[0].set(title="loss", xlabel="step", yscale="log")
     for panel, name, unit in ((panels[1], "psnr", "dB"), (panels[2], "sam", "degrees")):
-        panel.plot(steps, [record.figures[name] for record in history], label="validation")
-        best = [record for record in history if record.best][-1:]
-        panel.plot([record.step for record in best], [record.figures[name] for record in best], "o", label="kept")
+        panel.plot(steps, [row[name] for row in validations], label="validation")
+        best = [row for row in validations if row["best"]][-1:]
+        panel.plot([row["step"] for row in best], [row[name] for row in best], "o", label="kept")
         panel.set(title=f"{name.upper()} in {unit}, on what was held back", xlabel="step")
     for index, (name, value) in enumerate(psnr.items()):
         panels[1].axhline(value, color=f"C{(index + 2) % 10}", linestyle=":", label=name)

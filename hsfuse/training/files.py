@@ -77,7 +77,7 @@ class TrainingFiles:
         """Draw the curves beside the weights; None without matplotlib."""
         psnr = {name: figures.psnr for name, figures in validation.items()}
         try:
-            plot_training(self.picture, history, psnr)
+            plot_training(self.picture, [_row(record) for record in history], psnr)
         except RequestError:
             return None
         return self.picture

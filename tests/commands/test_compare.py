@@ -277,3 +277,9 @@ def test_peak_memory_is_that_of_the_block_alone() -> None:
         pytest.skip("this system does not forget the peak of a process")
     assert 330 < greedy.peak_memory_mb - modest.peak_memory_mb < 430
     assert greedy.seconds > 0
+
+
+def test_the_precision_asked_for_is_that_of_networks_alone(pair: KnownPair) -> None:
+    """bf16 would cost cnmf more than a decibel."""
+    whole, half = (run(pair, methods=("gsa", "mtf-glp-subspace"), precision=name) for name in ("fp32", "bf16"))
+    assert scores_of(whole) == scores_of(half)

@@ -15,7 +15,7 @@ from hsfuse.commands.evaluate import evaluate
 from hsfuse.commands.fuse import fuse
 from hsfuse.commands.simulate import simulate
 from hsfuse.errors import OutputError, PairError, RequestError, SceneError
-from hsfuse.pairs.request import PairRequest
+from hsfuse.pairs.pair import PairRequest
 from hsfuse.scenes import PixelWindow
 
 from .conftest import COLUMNS, RATIO, RESPONSE, ROWS, TRUTH

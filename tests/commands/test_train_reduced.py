@@ -18,7 +18,7 @@ from hsfuse.commands.train_reduced import OPPONENTS, TrainResult, train_reduced
 from hsfuse.commands.weights import show_weights, verify_weights
 from hsfuse.errors import OutputError, RequestError, WeightsError, WorkError
 from hsfuse.models.weights import open_weights
-from hsfuse.pairs.request import PairRequest
+from hsfuse.pairs.pair import PairRequest
 from hsfuse.scenes import PixelWindow
 from hsfuse.training.start import NetworkRequest
 
@@ -213,6 +213,9 @@ def test_a_training_that_was_interrupted_goes_on_to_the_same_weights(
         train(crops[:1], output, resume=True, **{**choices, "seed": 1})
     with pytest.raises(RequestError, match="a training with other inputs or options"):
         train(crops[1:], output, resume=True, **choices)
+    for other in ({"precision": "bf16"}, {"patience": 3}, {"allow_shift": True}):
+        with pytest.raises(RequestError, match="a training with other inputs or options"):
+            train(crops[:1], output, resume=True, **{**choices, **other})
     kept = tensors(output)
 
     watch = Watches()

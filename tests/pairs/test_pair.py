@@ -9,7 +9,7 @@ import pytest
 import rasterio
 
 from hsfuse.imaging import load_srf
-from hsfuse.pairs.request import open_pair
+from hsfuse.pairs.opening import open_pair
 
 from ..commands.conftest import RESPONSE, WAVELENGTH
 

@@ -8,7 +8,6 @@ import pytest
 
 from hsfuse.imaging import ImagingModel, Misregistration, PointSpread, SpectralResponse, load_table
 from hsfuse.report.plots import plot_imaging, plot_training
-from hsfuse.training.checkpoint import Record
 
 
 def model(wavelength=True):
@@ -39,7 +38,7 @@ def test_commands_do_not_need_matplotlib():
 
 def record(step, *, best):
     figures = {"psnr": 30 + step / 10, "sam": 2 - step / 100, "ergas": 1.0}
-    return Record(step, 2.0 * step, None if step == 0 else 1 / step, 1e-3, figures, best)
+    return {"step": step, "loss": None if step == 0 else 1 / step, "best": int(best), **figures}
 
 
 @pytest.mark.parametrize("steps", [[0], [0, 10, 20]])

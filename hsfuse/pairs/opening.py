@@ -1,0 +1,48 @@
+"""Opening pairs: from paths, and out of what a verb was called with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hsfuse.pairs.pair import Pair, PairRequest
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from hsfuse.pairs.pair import PairOptions, PathLike
+
+
+def open_pair(hsi: PathLike, msi: PathLike, **options: Unpack[PairOptions]) -> Pair:
+    """Open two scenes of one place; the options are the fields of `PairRequest`, the errors those of its `open`."""
+    return PairRequest(hsi, msi, **options).open()
+
+
+def requested(
+    pair: Pair | PairRequest | PathLike, rest: tuple[PathLike, ...], options: PairOptions, after: int
+) -> tuple[Pair | PairRequest, tuple[PathLike, ...]]:
+    """Sort out a verb's positional arguments: an open pair, a request, or two paths, and `after` further paths.
+
+    Args:
+        pair: The first argument.
+        rest: All others.
+        options: Keywords by which a pair of paths is opened.
+        after: How many arguments follow the pair.
+
+    Raises:
+        TypeError: There are too few arguments or too many, or options for a pair that is open already.
+    """
+    given = isinstance(pair, (Pair, PairRequest))
+    expected = after if given else after + 1
+    if len(rest) != expected:
+        what = "a pair" if given else "the paths of two scenes"
+        raise TypeError(f"expected {what} and {after} more arguments, got {len(rest) + 1} in all")
+    if isinstance(pair, (Pair, PairRequest)):
+        if options:
+            raise TypeError(f"{', '.join(options)} belong to the pair: give them to open_pair or PairRequest")
+        return pair, rest
+    return PairRequest(pair, rest[0], **options), rest[1:]
+
+
+def opened(pair: Pair | PairRequest) -> Pair:
+    """The pair itself, opened if it is not yet."""
+    return pair if isinstance(pair, Pair) else pair.open()
