@@ -17,7 +17,7 @@ from hsfuse.fusion.memory import available_bytes, fitting_tile, peak_megabytes
 from hsfuse.fusion.methods import DEFAULT_METHOD, ChosenMethod, choose_method, working_bytes
 from hsfuse.fusion.tiles import TilePlan
 from hsfuse.pairs.pair import Pair, image_pair, open_pair
-from hsfuse.scenes import CogWriter, PixelWindow
+from hsfuse.scenes import CogWriter, Encoding, PixelWindow
 from hsfuse.subspace.patch import PairPatch
 from hsfuse.training.adaptation import Adaptation, adapt
 
@@ -248,10 +248,13 @@ def fuse_imaged(
         Path(output),
         pair.fine_grid,
         pair.hsi.bands.select(index),
-        dtype or pair.hsi.dtype,
-        nodata if nodata is not None else pair.hsi.nodata,
-        pair.hsi.scales[index],
-        pair.hsi.offsets[index],
+        Encoding.for_output(
+            len(index),
+            dtype or pair.hsi.dtype,
+            nodata if nodata is not None else pair.hsi.nodata,
+            pair.hsi.scales[index],
+            pair.hsi.offsets[index],
+        ),
         tags=_tags(chosen, imaged) | dict(tags or {}),
         creation_options=creation_options,
         overwrite=overwrite,

@@ -15,7 +15,7 @@ import numpy as np
 from hsfuse import __version__
 from hsfuse.errors import OutputError, RequestError, WorkError
 from hsfuse.imaging import ImagingModel, WaldPair, degrade, load_psf, load_srf, parse_sensor
-from hsfuse.scenes import Bands, CogWriter, Grid, PixelWindow, Scene, parse_band_list
+from hsfuse.scenes import Bands, CogWriter, Encoding, Grid, PixelWindow, Scene, parse_band_list
 
 if TYPE_CHECKING:
     import os
@@ -216,10 +216,7 @@ def _write(
             folder / name,
             grid,
             its_bands,
-            dtype or scene.dtype,
-            scene.nodata,
-            its_scales,
-            its_offsets,
+            Encoding.for_output(len(its_bands), dtype or scene.dtype, scene.nodata, its_scales, its_offsets),
             tags=tags,
         ) as writer:
             writer.write(0, values, valid)

@@ -2,6 +2,8 @@
 
 from hsfuse.scenes.bands import Bands, parse_band_list
 from hsfuse.scenes.cog import CogWriter
+from hsfuse.scenes.encoding import Encoding
+from hsfuse.scenes.findings import Finding
 from hsfuse.scenes.grid import Grid, PixelWindow, common_area, integer_ratio, measured_ratio, nesting_offset
 from hsfuse.scenes.pair import PairBlock, ScenePair
 from hsfuse.scenes.scene import Block, Scene
@@ -10,6 +12,8 @@ __all__ = [
     "Bands",
     "Block",
     "CogWriter",
+    "Encoding",
+    "Finding",
     "Grid",
     "PairBlock",
     "PixelWindow",

@@ -1,8 +1,7 @@
-"""A raster file as GDAL gives it: opening it, reading its own numbers, and telling which of them are data."""
+"""A raster file as GDAL gives it: opening it, and reading its own numbers."""
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import threading
@@ -135,21 +134,9 @@ class Raster:
         """The type that holds the numbers of every band."""
         return np.dtype(np.result_type(*self.dataset.dtypes))
 
-    def has_data(self, numbers: NDArray[Any], bands: Sequence[int]) -> NDArray[np.bool_]:
-        """Where the numbers of 0-based bands, (C, …), are neither nodata nor NaN nor infinite, (C, …)."""
-        present: NDArray[np.bool_] = np.isfinite(numbers)
-        values = self.dataset.nodatavals
-        native = [_native(values[band], numbers.dtype) for band in bands]
-        if any(value is not None for value in native):
-            a_band = (-1, *(1,) * (numbers.ndim - 1))
-            known = np.array([value is not None for value in native]).reshape(a_band)
-            fill = np.array([value or 0 for value in native], dtype=numbers.dtype).reshape(a_band)
-            present &= (numbers != fill) | ~known
-        return present
-
 
 def _mask_indexes(dataset: Any, indexes: Sequence[int]) -> list[int]:
-    """1-based bands whose masks have to be read, nodata being compared by `Raster.has_data`.
+    """1-based bands whose masks have to be read, nodata being compared by `Encoding.has_data`.
 
     A mask of the whole dataset is the same for all bands, so one is enough. A mask that GDAL derives from an
     alpha band is left alone: the fourth band of many a red-green-blue-infrared file is marked as alpha.
@@ -161,17 +148,6 @@ def _mask_indexes(dataset: Any, indexes: Sequence[int]) -> list[int]:
         if MaskFlags.per_dataset in flag and MaskFlags.alpha not in flag
     ]
     return of_dataset[:1] or [index for index in indexes if not flags[index - 1]]
-
-
-def _native(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
-    """Nodata as the type holds it; None where it cannot (−9999 in uint16), for then no number equals it."""
-    if nodata is None or math.isnan(nodata):
-        return None
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return float(dtype.type(nodata))
-    limits = np.iinfo(dtype)
-    return int(nodata) if nodata == np.floor(nodata) and limits.min <= nodata <= limits.max else None
 
 
 def data_file(path: str) -> str:

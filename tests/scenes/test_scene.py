@@ -207,7 +207,7 @@ def test_a_file_that_breaks_off_is_found_on_opening(write_raster: WriteRaster, d
 
 def test_damage_that_shows_only_on_reading(write_raster: WriteRaster) -> None:
     path = write_raster(
-        "a.tif", RNG.integers(1, 99, (1, 1024, 1024)).astype(np.int16),
+        "a.tif", RNG.integers(1, 99, (1, 3000, 3000)).astype(np.int16),
         compress="deflate", tiled=True, blockxsize=64, blockysize=64,
     )  # fmt: skip
     scene = Scene.open(path)
