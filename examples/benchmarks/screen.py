@@ -66,9 +66,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder with scenes")
     data: Path = parser.parse_args().data
     warnings.simplefilter("ignore", NotGeoreferencedWarning)
-    print(
-        "| scene | fill | absent | suspect | bands that are no images | seconds |\n| --- | --- | --- | --- | --- | --- |"
-    )
+    print("| scene | fill | absent | suspect | no images | seconds |\n| --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
         for path in sorted(data.rglob("*")):
             name = str(path.relative_to(data))

@@ -254,6 +254,7 @@ def fuse_imaged(
             nodata if nodata is not None else pair.hsi.nodata,
             pair.hsi.scales[index],
             pair.hsi.offsets[index],
+            clip_negative=pair.hsi.screen.nonnegative,
         ),
         tags=_tags(chosen, imaged) | dict(tags or {}),
         creation_options=creation_options,

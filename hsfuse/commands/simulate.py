@@ -103,10 +103,10 @@ def simulate(
     model = ImagingModel(loaded.response, load_psf(psf, ratio), shift)
     area = _whole_pixels(scene, window, ratio)
     block = scene.read(area, chosen)
-    wald = degrade(block.values, model, valid=block.valid, snr_hsi=snr_hsi, snr_msi=snr_msi, seed=seed)
+    wald = degrade(block.values, model, valid=block.complete, snr_hsi=snr_hsi, snr_msi=snr_msi, seed=seed)
     sensor_bands = _sensor_bands(srf, model)
     with _temporary_folder(folder) as temporary:
-        _write(temporary, scene, scene.grid.crop(area), bands, chosen, wald, block.valid, sensor_bands, dtype)
+        _write(temporary, scene, scene.grid.crop(area), bands, chosen, wald, block.complete, sensor_bands, dtype)
         for name in FILES:
             (temporary / name).replace(folder / name)
     warnings = tuple(

@@ -34,6 +34,8 @@ _FEWEST_PIXELS = 64
 # A band of classes: so few numbers, and so many pixels that are like their right neighbour.
 _MOST_CLASSES = 16
 _LIKE_NEIGHBOUR = 0.9
+# Classes come in stacks of some bands; in a hyperspectral image few numbers mean a dark band.
+_MOST_STACKED = 30
 _SAME_NUMBER = 0.995
 
 _NO_IMAGE = re.compile(
@@ -177,7 +179,7 @@ def _idle_bands(
     known = present & _not_fill(numbers, images)
     if known.any(axis=0).sum() >= _FEWEST_PIXELS:
         for band in images:
-            reason = _why_no_image(sample, numbers[band][known[band]], band)
+            reason = _why_no_image(sample, numbers[band][known[band]], band, classes=len(images) <= _MOST_STACKED)
             if reason:
                 idle.setdefault(band, reason)
         _add_doubles(numbers, [band for band in images if band not in idle], idle)
@@ -192,7 +194,7 @@ def _not_fill(numbers: NDArray[Any], images: list[int]) -> NDArray[np.bool_]:
     return different if different.any() else ~different
 
 
-def _why_no_image(sample: Sample, numbers: NDArray[Any], band: int) -> str | None:
+def _why_no_image(sample: Sample, numbers: NDArray[Any], band: int, *, classes: bool) -> str | None:
     if len(numbers) < _FEWEST_PIXELS:
         return None
     distinct, counts = np.unique(numbers[:: max(1, len(numbers) // 2**16)], return_counts=True)
@@ -200,6 +202,8 @@ def _why_no_image(sample: Sample, numbers: NDArray[Any], band: int) -> str | Non
         return None if (numbers != numbers[0]).any() else f"constant, {distinct[0]:g}"
     if counts.max() >= _SAME_NUMBER * counts.sum():
         return f"nearly constant, {distinct[counts.argmax()]:g}"
+    if not classes:
+        return None
     whole = numbers.dtype.kind in "iu" or bool((numbers == np.rint(numbers)).all())
     if whole and len(distinct) <= _MOST_CLASSES and _like_neighbours(sample, band) > _LIKE_NEIGHBOUR:
         return f"classes, {len(distinct)} of them"

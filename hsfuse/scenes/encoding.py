@@ -75,6 +75,8 @@ class Encoding:
         nodata: float | None = None,
         scales: ArrayLike = 1.0,
         offsets: ArrayLike = 0.0,
+        *,
+        clip_negative: bool = False,
     ) -> Self:
         """What an output is to be written with.
 
@@ -84,6 +86,7 @@ class Encoding:
             nodata: In the file's numbers. None: NaN for floats, the least number of an integer type.
             scales: One for all bands, or shape (C,).
             offsets: One for all bands, or shape (C,).
+            clip_negative: Write values below 0 as 0, as for an image of which none of the inputs has negatives.
 
         Raises:
             OutputError: A type that cannot be written, or a nodata value that it cannot hold.
@@ -93,7 +96,7 @@ class Encoding:
         value = _checked_nodata(nodata, np.dtype(dtype))
         each = (np.broadcast_to(np.asarray(part, np.float64), bands) for part in (value, scales, offsets))
         values, per_band, shift = each
-        return cls(dtype, values, per_band, shift, declared=nodata is not None)
+        return cls(dtype, values, per_band, shift, clip_negative, declared=nodata is not None)
 
     def __len__(self) -> int:
         return len(self.scales)

@@ -64,6 +64,11 @@ class Block:
     def __post_init__(self) -> None:
         object.__setattr__(self, "suspect", mask_like(self.valid, self.suspect))
 
+    @property
+    def complete(self) -> NDArray[np.bool_]:
+        """Valid pixels of which no number had to be bridged, (h, w)."""
+        return self.valid if self.missing is None else self.valid & ~self.missing.any(axis=0)
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:

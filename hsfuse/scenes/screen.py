@@ -59,6 +59,8 @@ _REPEATS = 3
 _NEAR = 0.02
 _APART = 0.1
 
+# Fewer pixels at the border, or farther inside, may be what they look like: black.
+_EDGE_PIXELS = 3
 _BLOCK_PIXELS = 9
 _MOST_CANDIDATES = 8
 _WITNESSES = 8
@@ -127,7 +129,7 @@ class _Learner:
         ranges = self._ranges()
         fills, dark = self._fills(ranges)
         edge = np.zeros(count, dtype=bool)
-        if 0 in fills:
+        if 0 in fills and len(self.images) < FEWEST_BANDS:
             edge[self.images] = self._zero_stands_apart()
         ceiling = np.full(count, np.inf)
         ceiling[self.images] = self._ceiling(ranges)
@@ -221,7 +223,7 @@ class _Learner:
         shape = _Shape.of([constant_at(part, number) for part in masks], self._borders())
         apart = self._near(number) < _APART * shape.pixels
         if number in {0.0, _least(self.numbers.dtype)}:
-            if apart:
+            if apart and len(self.images) > 1:
                 return shape.touching > 0 or shape.blocks > 0
             return shape.touching > shape.pixels / 2 and shape.solid > shape.pixels / 2 and self._share(shape) > 1e-3
         return len(self.images) > 2 and apart and shape.touching > 0.9 * shape.pixels and (
@@ -257,7 +259,7 @@ class _Learner:
         return borders
 
     def _share(self, shape: _Shape) -> float:
-        return float(shape.pixels) / max(1, self.numbers.shape[1])
+        return shape.pixels / max(1, len(self.alike))
 
 
 @dataclass(frozen=True)
@@ -266,7 +268,7 @@ class _Shape:
 
     pixels: int
     touching: int
-    """In patches of them that reach the border."""
+    """In patches of at least 3 that reach the border."""
     blocks: int
     """In patches of at least 3 × 3 pixels."""
     solid: int
@@ -283,7 +285,7 @@ class _Shape:
             at_border = np.bincount(labels[border], minlength=number + 1) > 0
             inner = np.bincount(labels[ndimage.binary_erosion(mask, _RING, border_value=1)], minlength=number + 1)
             size[0] = inner[0] = 0
-            pixels, touching = pixels + int(size.sum()), touching + int(size[at_border].sum())
+            pixels, touching = pixels + int(size.sum()), touching + int(size[at_border & (size >= _EDGE_PIXELS)].sum())
             blocks, solid = blocks + int(size[(inner > 0) & (size >= _BLOCK_PIXELS)].sum()), solid + int(inner.sum())
         return cls(pixels, touching, blocks, solid)
 
