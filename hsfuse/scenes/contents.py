@@ -40,7 +40,7 @@ _SAME_NUMBER = 0.995
 
 _NO_IMAGE = re.compile(
     r"(?:^|[^a-z])(?:scl|qa(?:60|_\w+|\d*)|aot|wvp|msk_\w+|fmask|pixel_qa|radsat_qa|sr_qa_\w+|sr_aerosol|cld(?:prb)?"
-    r"|snw(?:prb)?|cloud(?:s|_\w+)?|cloud mask|quality(?:_\w+)?|scene.classification)(?:$|[^a-z])",
+    r"|snw(?:prb)?|clouds?|cloud.(?:mask|prob\w*|qa|shadow\w*)|quality(?:_\w+)?|scene.classification)$",
     re.IGNORECASE,
 )
 

@@ -45,6 +45,10 @@ class Ranges:
         """Those of some bands."""
         return Ranges(*((low[bands], high[bands]) for low, high in (self.usual, self.plausible, self.thinkable)))
 
+    def among(self, places: Sequence[int], bands: int) -> Ranges:
+        """The ranges as those of some among more bands, of which the others may hold anything."""
+        return Ranges(*(_among(ends, places, bands) for ends in (self.usual, self.plausible, self.thinkable)))
+
     @classmethod
     def everything(cls, bands: int) -> Ranges:
         """Ranges that hold every number."""
@@ -155,6 +159,14 @@ class Rules:
         absent = np.zeros(values.shape, dtype=bool)
         absent[:, where] = gone
         return absent
+
+
+def _among(
+    ends: tuple[NDArray[np.float32], NDArray[np.float32]], places: Sequence[int], bands: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    low, high = np.full(bands, -np.inf, np.float32), np.full(bands, np.inf, np.float32)
+    low[places], high[places] = ends
+    return low, high
 
 
 def outside(values: NDArray[Any], ends: tuple[NDArray[np.float32], NDArray[np.float32]]) -> NDArray[np.bool_]:

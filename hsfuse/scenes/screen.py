@@ -54,6 +54,7 @@ _UNTHINKABLE = 100.0
 # A saturated number repeats itself, and lies so many times above all others.
 _SATURATED = 3.0
 _REPEATS = 3
+_CONVERTERS = tuple(float(2**bits - 1) for bits in range(15, 9, -1))
 
 # Within this part of the bright level in all bands a pixel is as good as 0, or as the number asked about.
 _NEAR = 0.02
@@ -137,7 +138,7 @@ class _Learner:
         witnesses = tuple(self.images[int(place)] for place in np.rint(spread))
         images = np.zeros(count, dtype=bool)
         images[self.images] = True
-        return Rules(fills, dark, edge, self._everywhere(ranges, count), ceiling, images, witnesses)
+        return Rules(fills, dark, edge, ranges.among(self.images, count), ceiling, images, witnesses)
 
     # --- ranges ---
 
@@ -168,35 +169,25 @@ class _Learner:
         plausible = np.fmin(least, usual[0]), np.fmax(most, usual[1])
         return Ranges(_as_float32(*usual), _as_float32(*plausible), _as_float32(middle - reach, middle + reach))
 
-    def _everywhere(self, ranges: Ranges, count: int) -> Ranges:
-        """The ranges of the images among all bands; the others may hold anything."""
-        whole = Ranges.everything(count)
-        for (low, high), (own_low, own_high) in zip(
-            (whole.usual, whole.plausible, whole.thinkable),
-            (ranges.usual, ranges.plausible, ranges.thinkable),
-            strict=True,
-        ):
-            low[self.images], high[self.images] = own_low, own_high
-        return whole
-
     def _ceiling(self, ranges: Ranges) -> NDArray[np.float64]:
-        """Numbers from which on a detector was saturated, (C,): the type's greatest, or one that piles up far
+        """Numbers from which on a detector was saturated, (C,).
+
+        The greatest of the type, or of a converter of 10 to 15 bits where numbers pile up at it; in either case far
         above all others.
         """
         dtype = self.numbers.dtype
         ceiling = np.full(len(self.images), np.inf)
-        if dtype.kind in "iu" and dtype.itemsize > 1:
-            most = float(np.iinfo(dtype).max) - 1
-            reached = most * self.encoding.scales + self.encoding.offsets
-            ceiling[reached > ranges.usual[1]] = most
-        numbers = np.where(self.present & ~self.alike, self.values, np.float32(-np.inf))
-        greatest = numbers.max(axis=1, initial=-np.inf)
-        at_most = numbers == greatest[:, None]
-        second = np.where(at_most, np.float32(-np.inf), numbers).max(axis=1, initial=-np.inf)
-        piled = (at_most.sum(axis=1) >= _REPEATS) & (greatest > ranges.usual[1]) & (greatest > _SATURATED * second)
-        piled &= np.isfinite(greatest) & (second > 0) & (self.encoding.scales > 0)
-        scales, offsets = self.encoding.scales[piled], self.encoding.offsets[piled]
-        ceiling[piled] = np.minimum(ceiling[piled], np.floor((greatest[piled] - offsets) / scales * (1 - 1e-6)))
+        if dtype.kind == "f" or dtype.itemsize < 2:
+            return ceiling
+        ordinary = self.present & ~self.alike
+        for limit in (float(np.iinfo(dtype).max) - 1, *_CONVERTERS):
+            value = limit * self.encoding.scales + self.encoding.offsets
+            far = (value > ranges.usual[1]) & (limit < ceiling)
+            if limit in _CONVERTERS and far.any():
+                at, above = self.numbers == limit, self.numbers > limit
+                others = np.where(ordinary & ~at, self.values, np.float32(-np.inf)).max(axis=1, initial=-np.inf)
+                far &= (at.sum(axis=1) >= _REPEATS) & ~(above & ordinary).any(axis=1) & (value > _SATURATED * others)
+            ceiling[far] = limit
         return ceiling
 
     # --- fill ---
