@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,6 +19,7 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from hsfuse.errors import OutputError, WorkError
+from hsfuse.files import check_target, move_into_place, temporary_folder
 from hsfuse.scenes.cog_options import BLOCK, checked_options, copy_options
 from hsfuse.scenes.raster import RASTER_ERRORS, gdal_environment, open_dataset
 
@@ -94,9 +94,10 @@ class CogWriter:
         self._allow_clipping = allow_clipping
         self._clipped = self._written = 0
         self._next_row = 0
-        _check_target(self.path, overwrite=overwrite)
+        self._overwrite = overwrite
+        check_target(self.path, overwrite=overwrite)
         self._check_disk()
-        self._folder = _temporary_folder(self.path)
+        self._folder = temporary_folder(self.path)
         try:
             self._dataset: Any = self._create()
             self._describe(tags)
@@ -114,8 +115,7 @@ class CogWriter:
         Raises:
             OutputError: the file exists, or its folder is missing or cannot be written to.
         """
-        _check_target(Path(path), overwrite=overwrite)
-        _temporary_folder(Path(path)).rmdir()
+        temporary_folder(check_target(path, overwrite=overwrite)).rmdir()
 
     def __enter__(self) -> Self:
         return self
@@ -192,7 +192,7 @@ class CogWriter:
                 self._dataset.close()
                 finished = self._convert()
                 _check_whole(finished)
-            finished.replace(self.path)
+            move_into_place(finished, self.path, overwrite=self._overwrite)
             _remove_stale_sidecars(self.path)
         except (*RASTER_ERRORS, OSError) as error:
             raise WorkError(self._failed(error)) from error
@@ -266,22 +266,6 @@ class CogWriter:
     def _failed(self, error: BaseException) -> str:
         reason = " ".join(str(error.__cause__ or error).split())
         return f"{self.path} could not be written ({reason}): see whether the disk is full; nothing was kept"
-
-
-def _check_target(path: Path, *, overwrite: bool) -> None:
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder: give the name of a file")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists: pass --overwrite to replace it")
-    if not path.parent.is_dir():
-        raise OutputError(f"The folder {path.parent} does not exist: create it first")
-
-
-def _temporary_folder(path: Path) -> Path:
-    try:
-        return Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    except OSError as error:
-        raise OutputError(f"The folder {path.parent} cannot be written to ({error.strerror})") from error
 
 
 def _band_tags(bands: Bands, index: int) -> tuple[dict[str, str], dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import threading
 import warnings
 from pathlib import Path
@@ -17,6 +18,7 @@ from rasterio.env import getenv, hasenv
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from hsfuse.errors import SceneError, WorkError
+from hsfuse.files import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,8 +162,7 @@ def data_file(path: str) -> str:
     if path.startswith("/vsi") or re.match(r"\w[\w+]+:", path):
         return path
     file = Path(path)
-    if not file.exists():
-        raise SceneError(f"{path}: there is no such file: check the name")
+    _check_input(file)
     if file.suffix.lower() != ".hdr":
         return path
     suffixes = (*_ENVI_DATA_SUFFIXES, *(suffix.upper() for suffix in _ENVI_DATA_SUFFIXES[1:]))
@@ -170,6 +171,24 @@ def data_file(path: str) -> str:
     if found is None:
         raise SceneError(f"{path}: there is no data file beside this ENVI header: name the data file instead")
     return found
+
+
+def _check_input(file: Path) -> None:
+    """Refuse what GDAL would wait at for ever, or has no words for."""
+    try:
+        str(file).encode()
+        mode = file.stat().st_mode
+    except UnicodeEncodeError as error:
+        raise SceneError(f"{shown(file)}: the name is not UTF-8, which GDAL asks for: rename the file") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SceneError(f"{shown(file)}: there is no such file: check the name") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SceneError(f"{shown(file)[:60]}: no file can have this name ({reason}): check it") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise SceneError(f"{shown(file)}: a device or pipe, and not an image: copy it into a file first")
+    if stat.S_ISREG(mode) and file.stat().st_size == 0:
+        raise SceneError(f"{shown(file)}: the file is empty, and not an image: fetch it again")
 
 
 def require_whole(dataset: Any) -> None:

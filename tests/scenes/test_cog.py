@@ -218,7 +218,7 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_an_existing_file_is_refused_unless_it_may_be_replaced(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     path.write_text("precious")
-    with pytest.raises(OutputError, match=r"a\.tif exists: pass --overwrite"):
+    with pytest.raises(OutputError, match=r"a\.tif exists: pass overwrite=True"):
         writer(path)
     assert path.read_text() == "precious"
     (tmp_path / "a.tif.aux.xml").write_text("statistics of the old file")

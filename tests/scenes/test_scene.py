@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -170,6 +171,32 @@ def test_a_scene_under_a_closed_alpha_band_is_refused(write_raster: WriteRaster)
 def test_missing_file() -> None:
     with pytest.raises(SceneError, match=r"nowhere/a\.tif: there is no such file"):
         Scene.open("nowhere/a.tif")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("x" * 300, "no file can have this name"), ("a\udcff.tif", "the name is not UTF-8"), ("a\0b", "no file can have")],
+)
+def test_names_that_no_file_can_have(name: str, sentence: str) -> None:
+    with pytest.raises(SceneError, match=sentence):
+        Scene.open(name)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.tif")
+    with pytest.raises(SceneError, match=r"pipe\.tif: a device or pipe"):
+        Scene.open(tmp_path / "pipe.tif")
+
+
+def test_a_pipe_beside_the_scene_is_not_waited_for(write_raster: WriteRaster, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.hdr")
+    assert Scene.open(write_raster("a.tif", CUBE)).bands.wavelength_nm is None
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").touch()
+    with pytest.raises(SceneError, match=r"a\.tif: the file is empty"):
+        Scene.open(tmp_path / "a.tif")
 
 
 def test_no_raster(tmp_path: Path) -> None:
