@@ -21,7 +21,7 @@ from rasterio.crs import CRS
 from tensorly.datasets import load_indian_pines
 
 from hsfuse.commands.simulate import simulate
-from hsfuse.scenes import Bands, CogWriter, Grid
+from hsfuse.scenes import Bands, CogWriter, Encoding, Grid
 
 CENTRE = (-87.03, 40.46)
 """Longitude and latitude, published to two decimals (about one kilometre)."""
@@ -40,9 +40,9 @@ def write_reference(path: Path) -> None:
     grid = Grid(columns, rows, Affine(PIXEL, 0, corner[0], 0, -PIXEL, corner[1]), CRS.from_epsg(32616))
     names = tuple(f"{nm:.2f} nm" for nm in wavelength)
     described = Bands(wavelength, np.full(bands, 10.0), np.ones(bands, dtype=bool), names)
-    ones, zeros = np.ones(bands), np.zeros(bands)
+    encoding = Encoding.for_output(bands, "uint16", 0)
     tags = {"SOURCE": str(scene["reference"]), "LICENCE": "CC-BY 3.0", "PLACEMENT": "approximate"}
-    with CogWriter(path, grid, described, "uint16", 0, ones, zeros, tags=tags, overwrite=True) as writer:
+    with CogWriter(path, grid, described, encoding, tags=tags, overwrite=True) as writer:
         writer.write(0, image, np.ones((rows, columns), dtype=bool))
 
 

@@ -184,5 +184,5 @@ def fuse(
         shift=None if found.shift is None else (found.shift.x, found.shift.y),
         seconds=time.monotonic() - started,
         peak_memory_mb=peak_megabytes(),
-        warnings=(*found.warnings, *(() if untrained is None else (untrained,)), *run.warnings),
+        warnings=(*found.findings, *found.warnings, *(() if untrained is None else (untrained,)), *run.warnings),
     )

@@ -15,7 +15,7 @@ import numpy as np
 from hsfuse import __version__
 from hsfuse.errors import OutputError, RequestError, WorkError
 from hsfuse.imaging import ImagingModel, WaldPair, degrade, load_psf, load_srf, parse_sensor
-from hsfuse.scenes import Bands, CogWriter, Grid, PixelWindow, Scene, parse_band_list
+from hsfuse.scenes import Bands, CogWriter, Encoding, Grid, PixelWindow, Scene, parse_band_list
 
 if TYPE_CHECKING:
     import os
@@ -103,10 +103,10 @@ def simulate(
     model = ImagingModel(loaded.response, load_psf(psf, ratio), shift)
     area = _whole_pixels(scene, window, ratio)
     block = scene.read(area, chosen)
-    wald = degrade(block.values, model, valid=block.valid, snr_hsi=snr_hsi, snr_msi=snr_msi, seed=seed)
+    wald = degrade(block.values, model, valid=block.complete, snr_hsi=snr_hsi, snr_msi=snr_msi, seed=seed)
     sensor_bands = _sensor_bands(srf, model)
     with _temporary_folder(folder) as temporary:
-        _write(temporary, scene, scene.grid.crop(area), bands, chosen, wald, block.valid, sensor_bands, dtype)
+        _write(temporary, scene, scene.grid.crop(area), bands, chosen, wald, block.complete, sensor_bands, dtype)
         for name in FILES:
             (temporary / name).replace(folder / name)
     warnings = tuple(
@@ -216,10 +216,7 @@ def _write(
             folder / name,
             grid,
             its_bands,
-            dtype or scene.dtype,
-            scene.nodata,
-            its_scales,
-            its_offsets,
+            Encoding.for_output(len(its_bands), dtype or scene.dtype, scene.nodata, its_scales, its_offsets),
             tags=tags,
         ) as writer:
             writer.write(0, values, valid)

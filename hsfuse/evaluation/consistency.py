@@ -115,9 +115,9 @@ class FusedViews:
                 hsi_bands=match.other, msi_bands=scenes.msi_bands, window=area, ratio=scenes.ratio,
             )  # fmt: skip
             pair = Pair.of_scenes(part, request)
-        units = Units.fit(pair.sample, pair.imaging)
+        units = Units.fit([block.for_fits() for block in pair.sample], pair.imaging)
         window = pair.window.scaled(pair.ratio)
-        warnings = [*match.warnings, *pair.warnings]
+        warnings = [*match.warnings, *pair.findings, *pair.warnings]
         if units.unlike:
             names = ", ".join(pair.imaging.srf.msi_bands[band] for band in units.unlike)
             warnings.append(f"MSI band(s) {names} do not follow the HSI: their units were taken to be its own")

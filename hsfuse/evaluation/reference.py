@@ -120,7 +120,7 @@ class Reference:
             window = PixelWindow(0, row, width, min(rows, height - row))
             image = fused.read(window, self.match.fused)
             expected = self.scene.read(window.shifted(*self.offset), self.match.other)
-            yield image.values, expected.values, image.valid, expected.valid
+            yield image.values, expected.values, image.complete, expected.complete
 
 
 def match_bands(

@@ -199,7 +199,7 @@ def _fuse_tile(tile: Tile, block: PairBlock, method: FittedMethod, compute: Comp
     if not valid.any():
         shape = (len(block.hsi), *valid.shape)
         return _Computed(tile, np.zeros(shape, np.float32), valid), False
-    patch = PairPatch.of(block)
+    patch = PairPatch.of(block.for_fits())  # a gross number would spread as far as the method reaches
     hsi, msi = patch.hsi.to(compute.torch_device), patch.msi.to(compute.torch_device)
     try:
         fused = _run(method, hsi, msi, compute)
@@ -216,7 +216,15 @@ def _fuse_tile(tile: Tile, block: PairBlock, method: FittedMethod, compute: Comp
     if not np.isfinite(values).all():
         column, row = _corner(tile)
         raise WorkError(f"the fused tile at HSI pixel {column}, {row} is not finite: try another `model`")
+    if block.hsi_missing is not None:
+        values[_finer(block.hsi_missing, valid.shape)] = np.nan
     return _Computed(tile, values, valid), again
+
+
+def _finer(missing: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Where the fine pixels (C, H, W) lie under numbers (C, h, w) that the HSI lacks."""
+    ratio = shape[0] // missing.shape[1]
+    return missing.repeat(ratio, axis=1).repeat(ratio, axis=2)
 
 
 def _run(method: FittedMethod, hsi: torch.Tensor, msi: torch.Tensor, compute: Compute) -> torch.Tensor:

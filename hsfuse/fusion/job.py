@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from hsfuse.fusion.engine import fuse_tiles
 from hsfuse.fusion.memory import fitting_tile
 from hsfuse.fusion.tiles import TilePlan
 from hsfuse.progress import SILENT
-from hsfuse.scenes import CogWriter
+from hsfuse.scenes import WARN_CLIPPED, CogWriter, Encoding
 
 if TYPE_CHECKING:
     import os
@@ -52,8 +52,33 @@ class OutputFormat:
     nodata: float | None = None
     """In the file's numbers."""
 
+    scale: float | None = None
+    """Value = number · scale + offset."""
+
+    offset: float | None = None
+    """As `scale`."""
+
+    allow_clipping: bool = False
+    """Go on where the type cannot hold more than a hundredth of the values."""
+
     creation_options: Mapping[str, str] = field(default_factory=dict)
     """As of GDAL's COG driver."""
+
+    def encoding(self, pair: Pair) -> Encoding:
+        """How the fused image of a pair is encoded.
+
+        Raises:
+            OutputError: The type cannot be written, or cannot hold the nodata value.
+        """
+        hsi, index = pair.scenes.hsi, list(pair.scenes.hsi_bands)
+        return Encoding.for_output(
+            len(index),
+            self.dtype or hsi.dtype,
+            hsi.nodata if self.nodata is None else self.nodata,
+            hsi.scales[index] if self.scale is None else self.scale,
+            hsi.offsets[index] if self.offset is None else self.offset,
+            clip_negative=hsi.screen.nonnegative,
+        )
 
 
 @dataclass(frozen=True)
@@ -69,13 +94,21 @@ class Run:
     compute: Compute
     """Where and how exactly they were computed."""
 
+    clipped: float = 0.0
+    """Share of the values that the output's type could not hold, 0 to 1."""
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences for the user."""
-        if not self.redone:
-            return ()
-        precision = self.compute.precision
-        return (f"{self.redone} of {len(self.plan)} tiles were not finite in {precision} and were computed in fp32",)
+        found = []
+        if self.redone:
+            precision = self.compute.precision
+            found.append(
+                f"{self.redone} of {len(self.plan)} tiles were not finite in {precision} and were computed in fp32"
+            )
+        if self.clipped > WARN_CLIPPED:
+            found.append(f"{self.clipped:.2%} of the values do not fit the output's type and were clipped")
+        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -177,21 +210,19 @@ class Job:
             RequestError: The tiles or the output cannot be had.
             WorkError: The work failed on the way; the old output, if any, is untouched.
         """
-        hsi, index = pair.scenes.hsi, list(pair.scenes.hsi_bands)
         with CogWriter(
             Path(output),
             pair.fine_grid,
             pair.hsi_bands,
-            form.dtype or hsi.dtype,
-            form.nodata if form.nodata is not None else hsi.nodata,
-            hsi.scales[index],
-            hsi.offsets[index],
+            form.encoding(pair),
             tags=self._tags(pair) | dict(tags or {}),
             creation_options=form.creation_options,
             overwrite=overwrite,
+            allow_clipping=form.allow_clipping,
         ) as writer:
-            fitted = self.fit(pair.patches, pair.imaging)
-            return self.run(pair, pair.area, fitted, writer, bands=len(index), ratio=pair.ratio, progress=progress)
+            fitted, bands = self.fit(pair.patches, pair.imaging), len(pair.hsi_bands)
+            run = self.run(pair, pair.area, fitted, writer, bands=bands, ratio=pair.ratio, progress=progress)
+            return replace(run, clipped=writer.clipped)
 
     def _tags(self, pair: Pair) -> dict[str, str]:
         """How the output was made, for its dataset."""

@@ -165,7 +165,8 @@ class Pair:
             RequestError: The SRF is for other bands.
         """
         sample = scenes.sample()
-        found = find_imaging(scenes, sample, srf=request.srf, psf=request.psf)
+        fitted_on = [block.for_fits() for block in sample]
+        found = find_imaging(scenes, fitted_on, srf=request.srf, psf=request.psf)
         warnings = [*scenes.warnings, *found.warnings]
         if len(found.msi_index) < len(scenes.msi_bands):
             scenes = replace(scenes, msi_bands=tuple(scenes.msi_bands[band] for band in found.msi_index))
@@ -187,6 +188,11 @@ class Pair:
             sample=tuple(sample),
             request=request,
         )
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """Sentences about what was found in the files' numbers, on opening and in all that was read since."""
+        return (*self.scenes.hsi.warnings, *self.scenes.msi.warnings)
 
     @property
     def ratio(self) -> int:
@@ -220,8 +226,8 @@ class Pair:
 
     @cached_property
     def patches(self) -> tuple[PairPatch, ...]:
-        """The sample with its holes filled, as methods are fitted on it."""
-        return tuple(PairPatch.of(block) for block in self.sample)
+        """The sample as methods are fitted on it: without what no fit should learn from, holes filled."""
+        return tuple(PairPatch.of(block.for_fits()) for block in self.sample)
 
     def read(self, window: PixelWindow) -> PairBlock:
         """Both images under a window of HSI pixels, counted from the upper left of the area in use.

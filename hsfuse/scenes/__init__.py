@@ -1,16 +1,21 @@
 """Rasters and nothing else: opening scenes, pairing them, reading them by window and writing the result."""
 
 from hsfuse.scenes.bands import Bands, parse_band_list
-from hsfuse.scenes.cog import CogWriter
+from hsfuse.scenes.cog import WARN_CLIPPED, CogWriter
+from hsfuse.scenes.encoding import Encoding
+from hsfuse.scenes.findings import Finding
 from hsfuse.scenes.grid import MAX_RATIO, Grid, PixelWindow, common_area, integer_ratio, measured_ratio, nesting_offset
 from hsfuse.scenes.pair import PairBlock, ScenePair
 from hsfuse.scenes.scene import Block, Scene
 
 __all__ = [
     "MAX_RATIO",
+    "WARN_CLIPPED",
     "Bands",
     "Block",
     "CogWriter",
+    "Encoding",
+    "Finding",
     "Grid",
     "PairBlock",
     "PixelWindow",

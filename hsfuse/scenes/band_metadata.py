@@ -17,6 +17,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from hsfuse.errors import SceneError
+from hsfuse.files import shown
 from hsfuse.scenes.bands import Bands
 
 if TYPE_CHECKING:
@@ -91,9 +92,10 @@ def read_band_table(path: Path, count: int) -> BandTable:
         SceneError: the file cannot be read, or does not have `count` rows.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SceneError(f"{path}: the wavelength table cannot be read ({error})") from error
+        # A pipe would be waited for.
+        lines = _text(path).splitlines() if path.is_file() else []
+    except (OSError, ValueError) as error:
+        raise SceneError(f"{shown(path)}: the wavelength table cannot be read ({error})") from error
     rows = [re.split(r"[,;\s]+", line.strip().replace('"', "")) for line in lines if line.strip()]
     columns = _table_columns(rows)
     if columns is None or len(columns["wavelength"]) != count:
@@ -365,7 +367,12 @@ def _is_plain_domain(domain: str) -> bool:
 
 
 def _text(path: Path) -> str:
+    """A text file of any encoding: UTF-8, or else Latin-1, in which every byte is a letter; empty if there is none."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        content = path.read_bytes() if path.is_file() else b""
     except OSError:
         return ""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")

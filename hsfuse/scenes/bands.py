@@ -94,3 +94,14 @@ def parse_band_list(text: str, count: int) -> tuple[int, ...]:
     if len(set(bands)) < len(bands):
         raise RequestError(f"'{text}' names a band twice: name each band once")
     return tuple(bands)
+
+
+def band_list_text(bands: Sequence[int]) -> str:
+    """0-based bands as users write them: 1-based, ranges joined, `1-4,8`."""
+    runs: list[list[int]] = []
+    for number in (band + 1 for band in bands):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,14 +19,8 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from hsfuse.errors import OutputError, WorkError
-from hsfuse.scenes.cog_options import (
-    BLOCK,
-    beside_nodata,
-    checked_dtype,
-    checked_nodata,
-    checked_options,
-    copy_options,
-)
+from hsfuse.files import check_target, move_into_place, temporary_folder
+from hsfuse.scenes.cog_options import BLOCK, checked_options, copy_options
 from hsfuse.scenes.raster import RASTER_ERRORS, gdal_environment, open_dataset
 
 if TYPE_CHECKING:
@@ -38,9 +31,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsfuse.scenes.bands import Bands
+    from hsfuse.scenes.encoding import Encoding
     from hsfuse.scenes.grid import Grid
 
 logger = logging.getLogger(__name__)
+
+WARN_CLIPPED = 1e-3
+"""Share of values that the type cannot hold from which on a caller should warn."""
+REFUSE_CLIPPED = 1e-2
+"""Share from which on an output is refused unless told otherwise."""
 
 # Bands are encoded in groups of about this many numbers, so that a copy of all rows is never made.
 _ENCODED_NUMBERS = 2**22
@@ -49,7 +48,8 @@ _ENCODED_NUMBERS = 2**22
 class CogWriter:
     """Writes one raster, top to bottom; a context manager.
 
-        with CogWriter(path, grid, bands, "int16", -32768, scales, offsets, tags={}) as writer:
+        encoding = Encoding.for_output(len(bands), "int16", -32768, scales, offsets)
+        with CogWriter(path, grid, bands, encoding, tags={}) as writer:
             writer.write(0, values, valid)
 
     Leaving the block without an exception makes the file appear under its name; leaving it with one leaves
@@ -61,48 +61,43 @@ class CogWriter:
         path: str | Path,
         grid: Grid,
         bands: Bands,
-        dtype: str,
-        nodata: float | None,
-        scales: NDArray[np.float64],
-        offsets: NDArray[np.float64],
+        encoding: Encoding,
         *,
         tags: Mapping[str, str],
         creation_options: Mapping[str, str] | None = None,
         overwrite: bool = False,
+        allow_clipping: bool = False,
     ) -> None:
         """Check that the output can be written, and open the temporary file.
 
         Args:
-            path: the COG.
-            grid: its size, geotransform and CRS.
-            bands: one entry a band; wavelengths and widths become metadata.
-            dtype: numpy's name of the type in the file.
-            nodata: in the file's numbers. None: NaN for floats, the least value for signed integers, 0 for
-                unsigned ones; the file is marked with it only once an invalid pixel has come.
-            scales: shape (C,): value = number in the file · scale + offset.
-            offsets: shape (C,).
-            tags: for the dataset's default domain.
-            creation_options: as of GDAL's COG driver, such as `COMPRESS`, `LEVEL` or `NUM_THREADS`.
-            overwrite: replace an existing file.
+            path: The COG.
+            grid: Its size, geotransform and CRS.
+            bands: One entry a band; wavelengths and widths become metadata.
+            encoding: What numbers the values are written as, `Encoding.for_output`. Without a nodata value of its
+                own the file is marked with one only once a pixel needs it.
+            tags: For the dataset's default domain.
+            creation_options: As of GDAL's COG driver, such as `COMPRESS`, `LEVEL` or `NUM_THREADS`.
+            overwrite: Replace an existing file.
+            allow_clipping: Go on where the type cannot hold more than 1 % of the values.
 
         Raises:
-            OutputError: the file exists, the folder is missing or cannot be written to, or type, nodata or
-                options do not fit.
-            WorkError: the disk has no room.
+            OutputError: The file exists, the folder is missing or cannot be written to, or options do not fit.
+            WorkError: The disk has no room.
         """
         self.path = Path(path)
         self.grid = grid
         self.bands = bands
-        self.dtype = np.dtype(checked_dtype(dtype))
-        self.nodata = checked_nodata(nodata, self.dtype)
-        self.scales = np.asarray(scales, np.float64).reshape(len(bands))
-        self.offsets = np.asarray(offsets, np.float64).reshape(len(bands))
+        self.encoding = encoding
         self._options = checked_options(creation_options or {})
-        self._nodata_written = nodata is not None
+        self._nodata_written = encoding.declared
+        self._allow_clipping = allow_clipping
+        self._clipped = self._written = 0
         self._next_row = 0
-        _check_target(self.path, overwrite=overwrite)
+        self._overwrite = overwrite
+        check_target(self.path, overwrite=overwrite)
         self._check_disk()
-        self._folder = _temporary_folder(self.path)
+        self._folder = temporary_folder(self.path)
         try:
             self._dataset: Any = self._create()
             self._describe(tags)
@@ -120,8 +115,7 @@ class CogWriter:
         Raises:
             OutputError: the file exists, or its folder is missing or cannot be written to.
         """
-        _check_target(Path(path), overwrite=overwrite)
-        _temporary_folder(Path(path)).rmdir()
+        temporary_folder(check_target(path, overwrite=overwrite)).rmdir()
 
     def __enter__(self) -> Self:
         return self
@@ -137,26 +131,33 @@ class CogWriter:
         else:
             self.discard()
 
+    @property
+    def clipped(self) -> float:
+        """Share of the values written so far, 0 to 1, that the type could not hold and that became its least or
+        greatest number; a caller should warn above `WARN_CLIPPED`.
+        """
+        return self._clipped / self._written if self._written else 0.0
+
     def write(self, row: int, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
         """Write the next rows.
 
         Args:
-            row: the first of them; it must follow on the last one written.
-            values: physical values, shape (C, rows, W).
-            valid: shape (rows, W); other pixels become nodata, and so does any that is not finite.
+            row: The first of them; it must follow on the last one written.
+            values: Physical values, shape (C, rows, W); one that is not finite becomes nodata in its band alone.
+            valid: Shape (rows, W); other pixels become nodata in all bands.
 
         Raises:
-            WorkError: the disk is full or the file cannot be written.
-            ValueError: rows out of order or of the wrong shape.
+            OutputError: The type cannot hold more than 1 % of the output's values.
+            WorkError: The disk is full or the file cannot be written.
+            ValueError: Rows out of order or of the wrong shape.
         """
         rows = values.shape[1]
         if values.shape != (len(self.bands), rows, self.grid.width) or valid.shape != values.shape[1:]:
             raise ValueError(f"rows of shape {values.shape} with a mask of {valid.shape} do not fit {self.grid}")
         if row != self._next_row or row + rows > self.grid.height:
             raise ValueError(f"rows {row} to {row + rows} came where row {self._next_row} was due")
-        valid = valid & np.isfinite(values.sum(axis=0, dtype=np.float64))
-        if not self._nodata_written and not valid.all():
-            self._dataset.nodata = self.nodata
+        if not self._nodata_written and not (valid.all() and np.isfinite(values.sum(axis=0, dtype=np.float64)).all()):
+            self._dataset.nodata = float(self.encoding.nodata[0])
             self._nodata_written = True
         window = Window(0, row, self.grid.width, rows)
         at_once = max(1, _ENCODED_NUMBERS // max(1, valid.size))
@@ -164,13 +165,18 @@ class CogWriter:
             with gdal_environment():
                 for first in range(0, len(values), at_once):
                     bands = slice(first, first + at_once)
-                    encoded = self._encode(values[bands], valid, bands)
+                    encoded, clipped = self.encoding.select(bands).encode(values[bands], valid)
+                    self._clipped += clipped
                     self._dataset.write(
                         encoded, indexes=list(range(first + 1, first + 1 + len(encoded))), window=window
                     )
         except RASTER_ERRORS as error:
             raise WorkError(self._failed(error)) from error
         self._next_row = row + rows
+        self._written += int(valid.sum()) * len(values)
+        whole = len(self.bands) * self.grid.width * self.grid.height
+        if not self._allow_clipping and self._clipped > REFUSE_CLIPPED * whole:
+            raise OutputError(f"{self.path}: {self.encoding.refusal(self.clipped)}")
 
     def finish(self) -> None:
         """Make the COG and move it into place.
@@ -186,7 +192,7 @@ class CogWriter:
                 self._dataset.close()
                 finished = self._convert()
                 _check_whole(finished)
-            finished.replace(self.path)
+            move_into_place(finished, self.path, overwrite=self._overwrite)
             _remove_stale_sidecars(self.path)
         except (*RASTER_ERRORS, OSError) as error:
             raise WorkError(self._failed(error)) from error
@@ -211,7 +217,7 @@ class CogWriter:
 
     def _check_disk(self) -> None:
         tiles = math.ceil(self.grid.width / BLOCK) * math.ceil(self.grid.height / BLOCK)
-        cube = len(self.bands) * tiles * BLOCK**2 * self.dtype.itemsize
+        cube = len(self.bands) * tiles * BLOCK**2 * np.dtype(self.encoding.dtype).itemsize
         # The cube, a third of it for overviews, and the same again for an output that may not compress.
         needed = 2 * cube * 4 // 3
         free = shutil.disk_usage(self.path.parent).free
@@ -224,9 +230,9 @@ class CogWriter:
     def _create(self) -> Any:
         return open_dataset(
             self._temporary, "w", driver="GTiff",
-            width=self.grid.width, height=self.grid.height, count=len(self.bands), dtype=self.dtype.name,
+            width=self.grid.width, height=self.grid.height, count=len(self.bands), dtype=self.encoding.dtype,
             crs=self.grid.crs, transform=self.grid.transform,
-            nodata=self.nodata if self._nodata_written else None,
+            nodata=float(self.encoding.nodata[0]) if self._nodata_written else None,
             tiled=True, blockxsize=BLOCK, blockysize=BLOCK, interleave="band", BIGTIFF="IF_SAFER",
             # Left to itself GDAL takes four bands of bytes for red, green, blue and alpha.
             photometric="MINISBLACK", ALPHA="NO",
@@ -235,33 +241,14 @@ class CogWriter:
     def _describe(self, tags: Mapping[str, str]) -> None:
         dataset = self._dataset
         dataset.update_tags(**tags)
-        if (self.scales != 1).any() or (self.offsets != 0).any():
-            dataset.scales, dataset.offsets = tuple(self.scales), tuple(self.offsets)
+        scales, offsets = self.encoding.scales, self.encoding.offsets
+        if (scales != 1).any() or (offsets != 0).any():
+            dataset.scales, dataset.offsets = tuple(scales), tuple(offsets)
         for index in range(len(self.bands)):
             own, imagery = _band_tags(self.bands, index)
             dataset.update_tags(index + 1, **own)
             dataset.update_tags(index + 1, ns="IMAGERY", **imagery)
             dataset.set_band_description(index + 1, _description(self.bands, index))
-
-    def _encode(self, values: NDArray[np.float32], valid: NDArray[np.bool_], bands: slice) -> NDArray[Any]:
-        """Physical values of some bands to the file's numbers, no valid one of which reads as nodata."""
-        narrow = self.dtype.itemsize <= 2 or self.dtype == np.float32
-        kind: type[np.floating[Any]] = np.float32 if narrow else np.float64
-        numbers: NDArray[Any] = values.astype(kind)
-        numbers = np.subtract(numbers, self.offsets[bands].astype(kind)[:, None, None], out=numbers)
-        numbers = np.divide(numbers, self.scales[bands].astype(kind)[:, None, None], out=numbers)
-        if self.dtype.kind == "f":
-            encoded = numbers.astype(self.dtype, copy=False)
-        else:
-            limits = np.iinfo(self.dtype)
-            np.rint(numbers, out=numbers)
-            # A pixel that is not valid may hold anything, NaN too; it is overwritten below.
-            np.nan_to_num(numbers, copy=False)
-            encoded = np.clip(numbers, limits.min, limits.max).astype(self.dtype)
-        if not math.isnan(self.nodata):
-            encoded[encoded == self.nodata] = beside_nodata(self.nodata, self.dtype)
-        encoded[:, ~valid] = self.nodata
-        return encoded
 
     def _build_overviews(self) -> None:
         levels = max(0, math.ceil(math.log2(max(self.grid.width, self.grid.height) / BLOCK)))
@@ -272,29 +259,13 @@ class CogWriter:
 
     def _convert(self) -> Path:
         finished = self._folder / self.path.name
-        options = copy_options(self._options, self.dtype)
+        options = copy_options(self._options, np.dtype(self.encoding.dtype))
         rasterio.shutil.copy(str(self._temporary), str(finished), **options)
         return finished
 
     def _failed(self, error: BaseException) -> str:
         reason = " ".join(str(error.__cause__ or error).split())
         return f"{self.path} could not be written ({reason}): see whether the disk is full; nothing was kept"
-
-
-def _check_target(path: Path, *, overwrite: bool) -> None:
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder: give the name of a file")
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists: pass `overwrite=True` to replace it")
-    if not path.parent.is_dir():
-        raise OutputError(f"The folder {path.parent} does not exist: create it first")
-
-
-def _temporary_folder(path: Path) -> Path:
-    try:
-        return Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    except OSError as error:
-        raise OutputError(f"The folder {path.parent} cannot be written to ({error.strerror})") from error
 
 
 def _band_tags(bands: Bands, index: int) -> tuple[dict[str, str], dict[str, str]]:

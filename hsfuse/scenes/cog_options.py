@@ -1,11 +1,9 @@
-"""What a COG is made with: types, nodata and creation options, checked before any work is done."""
+"""What a COG is made with: creation options, checked before any work is done."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import rasterio
 
 from hsfuse.errors import OutputError
@@ -13,10 +11,10 @@ from hsfuse.errors import OutputError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
+
 BLOCK = 256
 """Edge of a tile in pixels."""
-
-_DTYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 
 _WITH_PREDICTOR = ("DEFLATE", "LZW", "ZSTD")
 _COMPRESSIONS = (*_WITH_PREDICTOR, "LERC", "LERC_DEFLATE", "LERC_ZSTD", "LZMA", "NONE")
@@ -30,32 +28,6 @@ _KNOWN = {
     "OVERVIEWS", "OVERVIEW_COMPRESS", "OVERVIEW_PREDICTOR", "OVERVIEW_RESAMPLING", "PREDICTOR", "RESAMPLING",
     "SPARSE_OK", "STATISTICS",
 }  # fmt: skip
-
-
-def default_nodata(dtype: np.dtype[Any]) -> float:
-    """The nodata value of files that were given none: NaN, or the least value of an integer type."""
-    return float("nan") if dtype.kind == "f" else float(np.iinfo(dtype).min)
-
-
-def checked_dtype(dtype: str) -> str:
-    if dtype not in _DTYPES:
-        raise OutputError(f"The output cannot be of type {dtype}: choose one of {', '.join(_DTYPES)}")
-    return dtype
-
-
-def checked_nodata(nodata: float | None, dtype: np.dtype[Any]) -> float:
-    if nodata is None:
-        return default_nodata(dtype)
-    if dtype.kind != "f":
-        limits = np.iinfo(dtype)
-        if not (math.isfinite(nodata) and nodata == round(nodata) and limits.min <= nodata <= limits.max):
-            raise OutputError(
-                f"The nodata value {nodata:g} is not one of {dtype.name} ({limits.min} to {limits.max}): "
-                "choose another with `nodata`, or another `dtype`"
-            )
-    elif math.isfinite(nodata) and abs(nodata) > np.finfo(dtype).max:
-        raise OutputError(f"The nodata value {nodata:g} does not fit {dtype.name}: choose another with `nodata`")
-    return float(dtype.type(nodata))
 
 
 def checked_options(options: Mapping[str, str]) -> dict[str, str]:
@@ -72,13 +44,6 @@ def checked_options(options: Mapping[str, str]) -> dict[str, str]:
     if not block.isdecimal() or int(block) < 64 or int(block) % 16:
         raise OutputError(f"BLOCKSIZE={block} is no block's edge: give a multiple of 16 from 64 on")
     return checked
-
-
-def beside_nodata(nodata: float, dtype: np.dtype[Any]) -> float:
-    """The number next to nodata, for valid values that fall on it."""
-    if dtype.kind == "f":
-        return float(np.nextafter(dtype.type(nodata), dtype.type(0 if nodata else 1)))
-    return nodata - 1 if nodata == np.iinfo(dtype).max else nodata + 1
 
 
 def copy_options(options: Mapping[str, str], dtype: np.dtype[Any]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""A first look at what a raster holds: is a band a mask, are bands empty, is there any data at all?"""
+"""A first look at what a raster holds: a sample of it, its mask band, and bands that are no images."""
 
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,68 +14,116 @@ from hsfuse.errors import SceneError
 from hsfuse.scenes.grid import PixelWindow, lattice
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
+    from hsfuse.scenes.encoding import Encoding
     from hsfuse.scenes.raster import Raster
 
 logger = logging.getLogger(__name__)
 
-_PATCH = 32
+_WHOLE_NUMBERS = 2**23
 _PATCHES_A_SIDE = 4
-_OVERVIEW_PIXELS = 256 * 256
+_PATCH_NUMBERS = 2**15
 _STRIP_NUMBERS = 2**22
 
+# Fewer pixels tell nothing about a band's contrast.
+_FEWEST_PIXELS = 64
 
-@dataclass(frozen=True)
+# A band of classes: so few numbers, and so many pixels that are like their right neighbour.
+_MOST_CLASSES = 16
+_LIKE_NEIGHBOUR = 0.9
+# Classes come in stacks of some bands; in a hyperspectral image few numbers mean a dark band.
+_MOST_STACKED = 30
+_SAME_NUMBER = 0.995
+
+_NO_IMAGE = re.compile(
+    r"(?:^|[^a-z])(?:scl|qa(?:60|_\w+|\d*)|aot|wvp|msk_\w+|fmask|pixel_qa|radsat_qa|sr_qa_\w+|sr_aerosol|cld(?:prb)?"
+    r"|snw(?:prb)?|clouds?|cloud.(?:mask|prob\w*|qa|shadow\w*)|quality(?:_\w+)?|scene.classification)$",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Windows of a raster with all bands, spread over it or the whole of it."""
+
+    windows: tuple[PixelWindow, ...]
+    """Where they lie; none overlap, and the corners of the raster are among them."""
+    numbers: tuple[NDArray[Any], ...]
+    """The file's numbers, one (C, h, w) a window."""
+    hidden: tuple[NDArray[np.bool_], ...]
+    """Pixels that a mask hides, one (h, w) a window."""
+
+    def flat(self) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """All pixels side by side: numbers (C, N), and what a mask hides (N,)."""
+        return (
+            np.concatenate([part.reshape(len(part), -1) for part in self.numbers], axis=1),
+            np.concatenate([part.reshape(-1) for part in self.hidden]),
+        )
+
+    def under(self, alpha: int | None) -> Sample:
+        """The sample with what a band hides that is a mask."""
+        if alpha is None:
+            return self
+        hidden = (mask | (part[alpha] == 0) for part, mask in zip(self.numbers, self.hidden, strict=True))
+        return Sample(self.windows, self.numbers, tuple(hidden))
+
+
+@dataclass(frozen=True, eq=False)
 class Contents:
     """What was found."""
 
+    sample: Sample
+    """What was read for it."""
     alpha_band: int | None
     """0-based band that is a mask rather than an image."""
     empty_bands: tuple[int, ...]
     """0-based bands without data in the sample: all nodata, or all zeros where other bands are not."""
+    idle_bands: dict[int, str]
+    """Further 0-based bands that hold no image of their own, and why: `constant`, `the same as band 3`, …"""
+
+    @property
+    def images(self) -> list[int]:
+        """0-based bands that hold images."""
+        others = {self.alpha_band, *self.empty_bands, *self.idle_bands}
+        return [band for band in range(len(self.sample.numbers[0])) if band not in others]
 
 
-def look_into(raster: Raster) -> Contents:
+def look_into(raster: Raster, encoding: Encoding, names: Sequence[str]) -> Contents:
     """Read some thousand pixels of all bands, and more only if these hold no data.
 
     Raises:
-        SceneError: there is not one pixel with data.
-        WorkError: the file breaks off.
+        SceneError: There is not one pixel with data.
+        WorkError: The file breaks off.
     """
-    numbers, hidden = _sample(raster)
-    alpha = _alpha_band(raster, numbers)
-    if alpha is not None:
-        hidden = hidden | (numbers[alpha] == 0)
-    images = [band for band in range(len(numbers)) if band != alpha]
-    filled = _filled(raster, numbers[:, ~hidden])
+    sample = _take_sample(raster)
+    alpha = _alpha_band(raster, sample.flat()[0])
+    sample = sample.under(alpha)
+    images = [band for band in range(len(names)) if band != alpha]
+    numbers, hidden = sample.flat()
+    filled = _filled(encoding, numbers[:, ~hidden])
     if not filled[images].any():
-        _require_data(raster, images, alpha)
-        return Contents(alpha, ())
-    return Contents(alpha, tuple(band for band in images if not filled[band]))
+        sample = Sample(*_first_data(raster, encoding, images, alpha))
+        return Contents(sample, alpha, (), {})
+    empty = tuple(band for band in images if not filled[band])
+    return Contents(sample, alpha, empty, _idle_bands(sample, encoding, np.flatnonzero(filled).tolist(), alpha, names))
 
 
-def _sample(raster: Raster) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """All bands at some thousand pixels, (C, N), and which of these a mask hides, (N,).
+def _take_sample(raster: Raster) -> Sample:
+    """The whole of a small raster; of others patches on a lattice from corner to corner.
 
-    They come from the coarsest overview, or else from patches on a lattice. The last pixel is always read, so
-    that a file that breaks off is found out here.
+    The last pixel is always read, so that a file that breaks off is found out here.
     """
     dataset = raster.dataset
-    bands = range(dataset.count)
-    factor = max(dataset.overviews(1), default=1)
-    if factor > 1 and dataset.width * dataset.height <= _OVERVIEW_PIXELS * factor**2:
-        shape = (-(-dataset.height // factor), -(-dataset.width // factor))
-        whole = PixelWindow(0, 0, dataset.width, dataset.height)
-        numbers, hidden = raster.read(whole, bands, shape=shape)
-        raster.read(PixelWindow(dataset.width - 1, dataset.height - 1, 1, 1), bands[-1:])
-        return numbers.reshape(dataset.count, -1), hidden.reshape(-1)
-    patches = lattice(dataset.width, dataset.height, _PATCH, _PATCHES_A_SIDE, _PATCHES_A_SIDE)
-    blocks = [raster.read(patch, bands) for patch in patches]
-    return (
-        np.concatenate([numbers.reshape(dataset.count, -1) for numbers, _ in blocks], axis=1),
-        np.concatenate([hidden.reshape(-1) for _, hidden in blocks]),
-    )
+    width, height, count = dataset.width, dataset.height, dataset.count
+    windows = [PixelWindow(0, 0, width, height)]
+    if width * height * count > _WHOLE_NUMBERS:
+        patch = max(32, int((_PATCH_NUMBERS / count) ** 0.5))
+        windows = lattice(width, height, patch, _PATCHES_A_SIDE, _PATCHES_A_SIDE)
+    blocks = [raster.read(window, range(count)) for window in windows]
+    return Sample(tuple(windows), tuple(block[0] for block in blocks), tuple(block[1] for block in blocks))
 
 
 def _alpha_band(raster: Raster, numbers: NDArray[Any]) -> int | None:
@@ -92,21 +141,89 @@ def _alpha_band(raster: Raster, numbers: NDArray[Any]) -> int | None:
     return None
 
 
-def _filled(raster: Raster, numbers: NDArray[Any]) -> NDArray[np.bool_]:
+def _filled(encoding: Encoding, numbers: NDArray[Any]) -> NDArray[np.bool_]:
     """Which bands, (C,), hold data among sampled numbers (C, N)."""
-    present = raster.has_data(numbers, range(len(numbers)))
+    present = encoding.has_data(numbers)
     filled: NDArray[np.bool_] = np.logical_or.reduce(present, axis=1)
     lively: NDArray[np.bool_] = np.logical_or.reduce(present & (numbers != 0), axis=1)
     return lively if lively.any() else filled
 
 
-def _require_data(raster: Raster, bands: list[int], alpha: int | None) -> None:
-    """Look through the whole raster, a strip at a time, until a pixel has data in some band."""
+def _first_data(
+    raster: Raster, encoding: Encoding, bands: list[int], alpha: int | None
+) -> tuple[tuple[PixelWindow], tuple[NDArray[Any]], tuple[NDArray[np.bool_]]]:
+    """The first strip, going down the whole raster, in which a pixel has data in some band."""
     width, height = raster.dataset.width, raster.dataset.height
-    rows = max(1, _STRIP_NUMBERS // (width * len(bands)))
+    everything = range(len(encoding))
+    rows = max(1, _STRIP_NUMBERS // (width * len(everything)))
     for row in range(0, height, rows):
         strip = PixelWindow(0, row, width, min(rows, height - row))
-        numbers, hidden = raster.read(strip, bands, alpha)
-        if (raster.has_data(numbers, bands).any(axis=0) & ~hidden).any():
-            return
+        numbers, hidden = raster.read(strip, everything, alpha)
+        if (encoding.has_data(numbers)[bands].any(axis=0) & ~hidden).any():
+            return (strip,), (numbers,), (hidden,)
     raise SceneError(f"{raster.path}: every pixel is nodata or masked: the scene holds nothing to fuse")
+
+
+# --- bands that are no images ---
+
+
+def _idle_bands(
+    sample: Sample, encoding: Encoding, filled: list[int], alpha: int | None, names: Sequence[str]
+) -> dict[int, str]:
+    """Bands without an image of their own, and why, as long as others have one."""
+    images = [band for band in filled if band != alpha]
+    idle = {band: f"{names[band]} is no image" for band in images if _NO_IMAGE.search(names[band])}
+    numbers, hidden = sample.flat()
+    numbers = numbers[:, ~hidden]
+    present = encoding.has_data(numbers)
+    known = present & _not_fill(numbers, images)
+    if known.any(axis=0).sum() >= _FEWEST_PIXELS:
+        for band in images:
+            reason = _why_no_image(sample, numbers[band][known[band]], band, classes=len(images) <= _MOST_STACKED)
+            if reason:
+                idle.setdefault(band, reason)
+        _add_doubles(numbers, [band for band in images if band not in idle], idle)
+    return idle if len(idle) < len(images) else {}
+
+
+def _not_fill(numbers: NDArray[Any], images: list[int]) -> NDArray[np.bool_]:
+    """Pixels (N,) that do not hold one number in every band, which may be fill; all of them in a single band."""
+    if len(images) < 2:
+        return np.ones(numbers.shape[1], dtype=bool)
+    different: NDArray[np.bool_] = np.logical_or.reduce(numbers[images[1:]] != numbers[images[0]], axis=0)
+    return different if different.any() else ~different
+
+
+def _why_no_image(sample: Sample, numbers: NDArray[Any], band: int, *, classes: bool) -> str | None:
+    if len(numbers) < _FEWEST_PIXELS:
+        return None
+    distinct, counts = np.unique(numbers[:: max(1, len(numbers) // 2**16)], return_counts=True)
+    if len(distinct) == 1:
+        return None if (numbers != numbers[0]).any() else f"constant, {distinct[0]:g}"
+    if counts.max() >= _SAME_NUMBER * counts.sum():
+        return f"nearly constant, {distinct[counts.argmax()]:g}"
+    if not classes:
+        return None
+    whole = numbers.dtype.kind in "iu" or bool((numbers == np.rint(numbers)).all())
+    if whole and len(distinct) <= _MOST_CLASSES and _like_neighbours(sample, band) > _LIKE_NEIGHBOUR:
+        return f"classes, {len(distinct)} of them"
+    return None
+
+
+def _like_neighbours(sample: Sample, band: int) -> float:
+    """Part of the pixels that hold the same number as the one to their right and the one below."""
+    alike = pixels = 0
+    for part in sample.numbers:
+        image = part[band]
+        same = (image[:-1, :-1] == image[:-1, 1:]) & (image[:-1, :-1] == image[1:, :-1])
+        alike, pixels = alike + int(same.sum()), pixels + same.size
+    return alike / max(pixels, 1)
+
+
+def _add_doubles(numbers: NDArray[Any], images: list[int], idle: dict[int, str]) -> None:
+    """Bands with the very numbers of an earlier one."""
+    first: dict[bytes, int] = {}
+    for band in images:
+        earlier = first.setdefault(numbers[band].tobytes(), band)
+        if earlier != band:
+            idle[band] = f"the same as band {earlier + 1}"

@@ -7,7 +7,7 @@ the HSI grid refined by the ratio, and resampled onto that grid where they do no
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,7 @@ from rasterio.crs import CRS
 from rasterio.enums import Resampling
 
 from hsfuse.errors import PairError, RequestError, WorkError
+from hsfuse.scenes.bands import band_list_text
 from hsfuse.scenes.grid import (
     Grid,
     PixelWindow,
@@ -28,7 +29,7 @@ from hsfuse.scenes.grid import (
     nesting_offset,
 )
 from hsfuse.scenes.raster import RASTER_ERRORS
-from hsfuse.scenes.scene import Block, Scene
+from hsfuse.scenes.scene import Block, Scene, mask_like, no_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,7 @@ _WIDENING = 1.1
 _ANY_CRS = CRS.from_epsg(3857)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PairBlock:
     """What a window of a pair holds."""
 
@@ -57,6 +58,16 @@ class PairBlock:
     """Shape (c, ratio·h, ratio·w), on the HSI grid refined by the ratio; 0 where not valid."""
     msi_valid: NDArray[np.bool_]
     """Shape (ratio·h, ratio·w)."""
+    hsi_missing: NDArray[np.bool_] | None = None
+    """Shape (C, h, w): numbers of valid pixels that the file lacks and that were bridged. None: there are none."""
+    hsi_suspect: NDArray[np.bool_] = field(default_factory=no_pixels)
+    """Shape (h, w): valid pixels that no fit should learn from; none unless given."""
+    msi_suspect: NDArray[np.bool_] = field(default_factory=no_pixels)
+    """Shape (ratio·h, ratio·w), as `hsi_suspect`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hsi_suspect", mask_like(self.hsi_valid, self.hsi_suspect))
+        object.__setattr__(self, "msi_suspect", mask_like(self.msi_valid, self.msi_suspect))
 
     @property
     def fine_valid(self) -> NDArray[np.bool_]:
@@ -78,10 +89,31 @@ class PairBlock:
         if not PixelWindow(0, 0, width, height).contains(window):
             raise RequestError(f"the window {window} reaches over the {width}×{height} HSI pixels at hand")
         fine = window.scaled(self.msi_valid.shape[0] // height)
-        coarse, fine_part = (window.rows, window.columns), (fine.rows, fine.columns)
+        here, under = (window.rows, window.columns), (fine.rows, fine.columns)
         return PairBlock(
-            self.hsi[:, *coarse], self.hsi_valid[coarse], self.msi[:, *fine_part], self.msi_valid[fine_part]
+            self.hsi[:, *here],
+            self.hsi_valid[here],
+            self.msi[:, *under],
+            self.msi_valid[under],
+            None if self.hsi_missing is None else self.hsi_missing[:, *here],
+            self.hsi_suspect[here],
+            self.msi_suspect[under],
         )
+
+    def for_fits(self) -> PairBlock:
+        """The block as fits should see it: pixels that are suspect are not valid."""
+        hsi, hsi_valid = _without(self.hsi, self.hsi_valid, self.hsi_suspect)
+        msi, msi_valid = _without(self.msi, self.msi_valid, self.msi_suspect)
+        missing = None if self.hsi_missing is None else self.hsi_missing & hsi_valid
+        return PairBlock(hsi, hsi_valid, msi, msi_valid, missing)
+
+
+def _without(
+    values: NDArray[np.float32], valid: NDArray[np.bool_], suspect: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    if not suspect.any():
+        return values, valid
+    return np.where(suspect, np.float32(0), values), valid & ~suspect
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +218,7 @@ class ScenePair:
         """
         hsi = self.hsi.read(window.shifted(self.window.column, self.window.row), self.hsi_bands)
         msi = self._read_msi(window.scaled(self.ratio))
-        return PairBlock(hsi.values, hsi.valid, msi.values, msi.valid)
+        return PairBlock(hsi.values, hsi.valid, msi.values, msi.valid, hsi.missing, hsi.suspect, msi.suspect)
 
     def sample(self, max_pixels: int = 65536, patch: int = 64) -> list[PairBlock]:
         """Contiguous patches spread evenly over the area, for statistics of the whole; always the same ones.
@@ -233,20 +265,35 @@ def resample(block: Block, source: Grid, target: Grid) -> Block:
     """A block on another grid, by cubic convolution over its valid pixels.
 
     A pixel is valid where the source pixel under its centre is: invalid pixels neither bleed into their
-    neighbours nor grow. However the target is cut into windows, the result is the same (to float32 rounding
-    where the CRS differ).
+    neighbours nor grow. Nor do suspect ones: their values reach those pixels alone whose centre they are under.
+    However the target is cut into windows, the result is the same (to float32 rounding where the CRS differ).
 
     Raises:
         WorkError: GDAL's warper fails.
     """
+    values = _warp(block.values, block.valid & ~block.suspect, source, target, Resampling.cubic)
+    suspect: NDArray[np.bool_] = np.zeros(values.shape[1:], dtype=bool)
+    if block.suspect.any():
+        nearest = _warp(block.values, block.suspect, source, target, Resampling.nearest)
+        suspect = np.logical_and.reduce(np.isfinite(nearest), axis=0)
+        values[:, suspect] = nearest[:, suspect]
+    valid: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=0)
+    values[:, ~valid] = 0
+    return Block(values, valid, None, suspect)
+
+
+def _warp(
+    values: NDArray[np.float32], valid: NDArray[np.bool_], source: Grid, target: Grid, kernel: Resampling
+) -> NDArray[np.float32]:
+    """Valid pixels on another grid, NaN where there are none."""
     across, down = measured_ratio(target, source)
-    values = np.full((len(block.values), target.height, target.width), np.nan, np.float32)
+    warped = np.full((len(values), target.height, target.width), np.nan, np.float32)
     try:
         rasterio.warp.reproject(
-            np.where(block.valid, block.values, np.float32(np.nan)), values,
+            np.where(valid, values, np.float32(np.nan)), warped,
             src_transform=source.transform, src_crs=source.crs or _ANY_CRS, src_nodata=np.nan,
             dst_transform=target.transform, dst_crs=target.crs or _ANY_CRS, dst_nodata=np.nan,
-            resampling=Resampling.cubic,
+            resampling=kernel,
             # Left alone, GDAL interpolates coordinates across the window and works out the kernel's width
             # from the windows at hand: both would differ from tile to tile.
             tolerance=0,
@@ -255,9 +302,7 @@ def resample(block: Block, source: Grid, target: Grid) -> Block:
         )  # fmt: skip
     except RASTER_ERRORS as error:
         raise WorkError(f"The MSI cannot be resampled onto the HSI's grid ({error})") from error
-    valid: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=0)
-    values[:, ~valid] = 0
-    return Block(values, valid)
+    return warped
 
 
 def _placed_msi(hsi: Scene, msi: Scene, warnings: list[str]) -> Grid:
@@ -311,20 +356,15 @@ def _wanted_bands(scene: Scene, kind: str, wanted: Sequence[int] | None, warning
     good = tuple(int(band) for band in np.flatnonzero(scene.bands.good))
     if not good:
         raise PairError(f"{scene.path}: all {scene.count} bands are flagged as bad: choose bands yourself")
-    left_out = [band + 1 for band in range(scene.count) if not scene.bands.good[band]]
+    left_out = [band for band in range(scene.count) if not scene.bands.good[band]]
     if left_out:
         warnings.append(
-            f"{len(left_out)} of {scene.count} {kind} bands are bad or empty and were left out: {_ranges(left_out)}"
+            f"{len(left_out)} of {scene.count} {kind} bands are bad or empty and were left out: "
+            f"{band_list_text(left_out)}{_why(scene)}"
         )
     return good
 
 
-def _ranges(numbers: list[int]) -> str:
-    """1-based bands as a user would list them: `1-4,8`."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
+def _why(scene: Scene) -> str:
+    reasons = [f"{band + 1}: {reason}" for band, reason in sorted(scene.idle_bands.items())]
+    return f" ({'; '.join(reasons[:4])}{'; …' if len(reasons) > 4 else ''})" if reasons else ""

@@ -1,10 +1,10 @@
-"""A raster file as GDAL gives it: opening it, reading its own numbers, and telling which of them are data."""
+"""A raster file as GDAL gives it: opening it, and reading its own numbers."""
 
 from __future__ import annotations
 
-import math
 import os
 import re
+import stat
 import threading
 import warnings
 from pathlib import Path
@@ -18,6 +18,7 @@ from rasterio.env import getenv, hasenv
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from hsfuse.errors import SceneError, WorkError
+from hsfuse.files import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,21 +136,9 @@ class Raster:
         """The type that holds the numbers of every band."""
         return np.dtype(np.result_type(*self.dataset.dtypes))
 
-    def has_data(self, numbers: NDArray[Any], bands: Sequence[int]) -> NDArray[np.bool_]:
-        """Where the numbers of 0-based bands, (C, …), are neither nodata nor NaN nor infinite, (C, …)."""
-        present: NDArray[np.bool_] = np.isfinite(numbers)
-        values = self.dataset.nodatavals
-        native = [_native(values[band], numbers.dtype) for band in bands]
-        if any(value is not None for value in native):
-            a_band = (-1, *(1,) * (numbers.ndim - 1))
-            known = np.array([value is not None for value in native]).reshape(a_band)
-            fill = np.array([value or 0 for value in native], dtype=numbers.dtype).reshape(a_band)
-            present &= (numbers != fill) | ~known
-        return present
-
 
 def _mask_indexes(dataset: Any, indexes: Sequence[int]) -> list[int]:
-    """1-based bands whose masks have to be read, nodata being compared by `Raster.has_data`.
+    """1-based bands whose masks have to be read, nodata being compared by `Encoding.has_data`.
 
     A mask of the whole dataset is the same for all bands, so one is enough. A mask that GDAL derives from an
     alpha band is left alone: the fourth band of many a red-green-blue-infrared file is marked as alpha.
@@ -163,17 +152,6 @@ def _mask_indexes(dataset: Any, indexes: Sequence[int]) -> list[int]:
     return of_dataset[:1] or [index for index in indexes if not flags[index - 1]]
 
 
-def _native(nodata: float | None, dtype: np.dtype[Any]) -> float | None:
-    """Nodata as the type holds it; None where it cannot (−9999 in uint16), for then no number equals it."""
-    if nodata is None or math.isnan(nodata):
-        return None
-    if dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            return float(dtype.type(nodata))
-    limits = np.iinfo(dtype)
-    return int(nodata) if nodata == np.floor(nodata) and limits.min <= nodata <= limits.max else None
-
-
 def data_file(path: str) -> str:
     """The file to open for what a user named: for an ENVI header, the data beside it.
 
@@ -184,8 +162,7 @@ def data_file(path: str) -> str:
     if path.startswith("/vsi") or re.match(r"\w[\w+]+:", path):
         return path
     file = Path(path)
-    if not file.exists():
-        raise SceneError(f"{path}: there is no such file: check the name")
+    _check_input(file)
     if file.suffix.lower() != ".hdr":
         return path
     suffixes = (*_ENVI_DATA_SUFFIXES, *(suffix.upper() for suffix in _ENVI_DATA_SUFFIXES[1:]))
@@ -194,6 +171,24 @@ def data_file(path: str) -> str:
     if found is None:
         raise SceneError(f"{path}: there is no data file beside this ENVI header: name the data file instead")
     return found
+
+
+def _check_input(file: Path) -> None:
+    """Refuse what GDAL would wait at for ever, or has no words for."""
+    try:
+        str(file).encode()
+        mode = file.stat().st_mode
+    except UnicodeEncodeError as error:
+        raise SceneError(f"{shown(file)}: the name is not UTF-8, which GDAL asks for: rename the file") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SceneError(f"{shown(file)}: there is no such file: check the name") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SceneError(f"{shown(file)[:60]}: no file can have this name ({reason}): check it") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise SceneError(f"{shown(file)}: a device or pipe, and not an image: copy it into a file first")
+    if stat.S_ISREG(mode) and file.stat().st_size == 0:
+        raise SceneError(f"{shown(file)}: the file is empty, and not an image: fetch it again")
 
 
 def require_whole(dataset: Any) -> None:

@@ -11,9 +11,13 @@ import numpy as np
 
 from hsfuse.errors import RequestError, SceneError, WorkError
 from hsfuse.scenes.band_metadata import read_bands
+from hsfuse.scenes.bridge import FEWEST_BANDS, SHARE_PRESENT, bridge
 from hsfuse.scenes.contents import look_into
+from hsfuse.scenes.encoding import Encoding
+from hsfuse.scenes.findings import later_sentences
 from hsfuse.scenes.grid import Grid, PixelWindow
 from hsfuse.scenes.raster import RASTER_ERRORS, Raster, data_file, gdal_environment, require_whole, unreadable
+from hsfuse.scenes.screen import screen
 from hsfuse.scenes.sensor import sensor_of
 
 if TYPE_CHECKING:
@@ -22,6 +26,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsfuse.scenes.bands import Bands
+    from hsfuse.scenes.rules import Screened
+    from hsfuse.scenes.screen import Screen
+
+
+def no_pixels() -> NDArray[np.bool_]:
+    """The mask that stands for one without a True where none was given."""
+    return np.zeros((0, 0), dtype=bool)
+
+
+def mask_like(valid: NDArray[np.bool_], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """`mask`, or one without a True of the shape of `valid` where none was given.
+
+    Raises:
+        ValueError: The two have different shapes.
+    """
+    if mask.shape != valid.shape and mask.size:
+        raise ValueError(f"a mask of {mask.shape} does not fit pixels of {valid.shape}")
+    return mask if mask.shape == valid.shape else np.zeros(valid.shape, dtype=bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +53,21 @@ class Block:
     values: NDArray[np.float32]
     """Physical values, float32, shape (C, h, w); 0 where not valid."""
     valid: NDArray[np.bool_]
-    """Shape (h, w). True where every band that was asked for is finite, not nodata and not masked."""
+    """Shape (h, w). True where the pixel is not masked, no fill, and has the numbers of all bands that were asked
+    for; of ten bands or more, of at least half of them."""
+    missing: NDArray[np.bool_] | None = None
+    """Shape (C, h, w): numbers of valid pixels that the file lacks, bridged in `values`. None: there are none."""
+    suspect: NDArray[np.bool_] = field(default_factory=no_pixels)
+    """Shape (h, w): valid pixels with a number far beyond the rest of the scene, which no fit should learn from;
+    none unless given."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "suspect", mask_like(self.valid, self.suspect))
+
+    @property
+    def complete(self) -> NDArray[np.bool_]:
+        """Valid pixels of which no number had to be bridged, (h, w)."""
+        return self.valid if self.missing is None else self.valid & ~self.missing.any(axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,15 +82,11 @@ class Scene:
     grid: Grid
     """Where its pixels lie."""
     bands: Bands
-    """All bands of the file. Not good: flagged as bad, without any data, or an alpha band."""
-    dtype: str
-    """numpy's name of the type that holds the numbers of all bands."""
+    """All bands of the file. Not good: flagged as bad, an alpha band, or one of the next two."""
+    encoding: Encoding
+    """What its numbers stand for."""
     nodata: float | None
     """The first band's nodata value in the file's own numbers, before scale and offset."""
-    scales: NDArray[np.float64]
-    """Shape (C,): value = number in the file · scale + offset."""
-    offsets: NDArray[np.float64]
-    """Shape (C,)."""
     sensor: str | None
     """The multispectral sensor such as `sentinel-2a`, where metadata or file name say so."""
     tags: Mapping[str, str]
@@ -63,18 +95,25 @@ class Scene:
     """0-based band that is a mask rather than an image."""
     empty_bands: tuple[int, ...]
     """0-based bands without any data in the sample that was read on opening."""
+    idle_bands: Mapping[int, str]
+    """0-based bands that hold no image of their own, and why: constant, classes, the same as another."""
+    screen: Screen
+    """What its numbers are like, and what was found among them on opening."""
     _raster: Raster = field(repr=False)
+    _later: set[str] = field(repr=False, default_factory=set)
 
     @classmethod
-    def open(cls, path: str | Path, *, wavelengths: str | Path | None = None) -> Scene:
-        """Open a raster that GDAL can read; a few small patches of it are read to see what it holds.
+    def open(cls, path: str | Path, *, wavelengths: str | Path | None = None, screen: bool = True) -> Scene:
+        """Open a raster that GDAL can read; a sample of it is read to see what it holds.
 
-        Bands without data in these patches (EnMAP fills its water-vapour bands with nodata, PRISMA its unused
-        ones with zeros) are marked as not good, since they would make every pixel invalid.
+        Bands without data in the sample (EnMAP fills its water-vapour bands with nodata, PRISMA its unused ones
+        with zeros) are marked as not good, and so are those that hold no image of their own.
 
         Args:
-            path: a file, an ENVI header, or any path that GDAL knows.
-            wavelengths: a text table of wavelengths that overrules the metadata.
+            path: A file, an ENVI header, or any path that GDAL knows.
+            wavelengths: A text table of wavelengths that overrules the metadata.
+            screen: Look for fill that no tag declares and for gross values (`hsfuse.scenes.screen`); without,
+                every number is taken as it is.
 
         Raises:
             SceneError: there is no such file, it is no raster, it breaks off, or it holds no data.
@@ -82,7 +121,7 @@ class Scene:
         raster = Raster(data_file(str(path)))
         try:
             with gdal_environment():
-                return cls._of(raster, None if wavelengths is None else Path(wavelengths))
+                return cls._of(raster, None if wavelengths is None else Path(wavelengths), strict=screen)
         except RASTER_ERRORS as error:
             raise SceneError(unreadable(raster.path, error)) from error
         except WorkError as error:
@@ -90,7 +129,7 @@ class Scene:
             raise SceneError(str(error)) from error
 
     @classmethod
-    def _of(cls, raster: Raster, wavelengths: Path | None) -> Scene:
+    def _of(cls, raster: Raster, wavelengths: Path | None, *, strict: bool) -> Scene:
         dataset = raster.dataset
         if dataset.count == 0:
             raise SceneError(_no_bands(dataset))
@@ -102,29 +141,52 @@ class Scene:
         if raster.dtype.kind not in "iuf":
             raise SceneError(f"{raster.path}: bands of type {raster.dtype} are not images of real numbers")
         require_whole(dataset)
-        contents = look_into(raster)
-        bands = read_bands(dataset, wavelengths).mark_bad(contents.empty_bands)
+        encoding = Encoding.of_file(raster.dtype.name, dataset.nodatavals, dataset.scales, dataset.offsets)
+        bands = read_bands(dataset, wavelengths)
+        contents = look_into(raster, encoding, bands.names)
+        bands = bands.mark_bad([*contents.empty_bands, *contents.idle_bands])
         if contents.alpha_band is not None:
             bands = bands.mark_bad([contents.alpha_band])
-        scales, offsets = _scaling(dataset)
         return cls(
             path=raster.path,
             grid=_grid(dataset),
             bands=bands,
-            dtype=raster.dtype.name,
+            encoding=encoding,
             nodata=dataset.nodatavals[0],
-            scales=scales,
-            offsets=offsets,
             sensor=sensor_of(dataset),
             tags=MappingProxyType(dict(dataset.tags())),
             alpha_band=contents.alpha_band,
             empty_bands=contents.empty_bands,
+            idle_bands=MappingProxyType(contents.idle_bands),
+            screen=screen(contents.sample, encoding, contents.images, strict=strict),
             _raster=raster,
         )
 
     def __getstate__(self) -> dict[str, Any]:
         # A read-only view of a dict cannot be pickled.
-        return {**self.__dict__, "tags": dict(self.tags)}
+        return {**self.__dict__, "tags": dict(self.tags), "idle_bands": dict(self.idle_bands)}
+
+    @property
+    def dtype(self) -> str:
+        """The type, by numpy's name, that holds the numbers of all bands."""
+        return self.encoding.dtype
+
+    @property
+    def scales(self) -> NDArray[np.float64]:
+        """Shape (C,): value = number in the file · scale + offset."""
+        return self.encoding.scales
+
+    @property
+    def offsets(self) -> NDArray[np.float64]:
+        """Shape (C,)."""
+        return self.encoding.offsets
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences about what the screen found, on opening and in all that was read since."""
+        found = self.screen.findings
+        later = later_sentences(self._later - {finding.kind for finding in found})
+        return tuple(f"{self.path}: {text}" for text in (*(finding.sentence for finding in found), *later))
 
     @property
     def count(self) -> int:
@@ -148,14 +210,54 @@ class Scene:
                 f"{self.path}: the window {window} reaches over the {self.grid.width} x {self.grid.height} "
                 "pixels of the scene: ask for a smaller one"
             )
-        numbers, hidden = self._raster.read(window, chosen, self.alpha_band)
-        present = self._raster.has_data(numbers, chosen)
-        values = _undo_scaling(numbers, self.scales[chosen], self.offsets[chosen])
+        rules = self.screen.rules
+        read = [*chosen, *rules.needed(chosen)]
+        numbers, hidden = self._raster.read(window, read, self.alpha_band)
+        encoding, own = self.encoding.select(chosen), numbers[: len(chosen)]
+        values = encoding.decode(own)
         # Not every number of a float64 file is one of float32.
-        present &= np.isfinite(values)
-        valid = present.all(axis=0) & ~hidden
+        present = encoding.has_data(own) & np.isfinite(values)
+        values[~present] = np.nan
+        screened = rules.apply(numbers, values, read)
+        if screened.absent is not None:
+            present &= ~screened.absent
+        valid = _enough(present) & ~hidden & ~screened.fill
+        missing = self._bridge(values, ~present & valid, chosen)
         values[:, ~valid] = 0
-        return Block(values, valid)
+        suspect = screened.suspect & valid
+        self._note(screened, hidden, suspect, missing)
+        return Block(values, valid, missing, suspect)
+
+    def _bridge(
+        self, values: NDArray[np.float32], missing: NDArray[np.bool_], chosen: list[int]
+    ) -> NDArray[np.bool_] | None:
+        """Fill in missing numbers of valid pixels, and say where they are."""
+        pixels = missing.any(axis=0)
+        if not pixels.any():
+            return None
+        position = np.arange(len(chosen), dtype=np.float64)
+        nm = self.bands.wavelength_nm
+        if nm is not None and np.isfinite(nm[chosen]).all():
+            position = nm[chosen]
+        values[:, pixels] = bridge(values[:, pixels], missing[:, pixels], position, self.screen.typical[chosen])
+        return missing
+
+    def _note(
+        self,
+        screened: Screened,
+        hidden: NDArray[np.bool_],
+        suspect: NDArray[np.bool_],
+        missing: NDArray[np.bool_] | None,
+    ) -> None:
+        """Remember kinds of findings, for the warnings: adding to a set is safe among threads."""
+        if (screened.fill & ~hidden).any():
+            self._later.add("fill")
+        if screened.absent is not None:
+            self._later.add("absent")
+        elif missing is not None:
+            self._later.add("missing")
+        if suspect.any():
+            self._later.add("suspect")
 
     def _chosen(self, bands: Sequence[int] | None) -> list[int]:
         if bands is None:
@@ -181,26 +283,12 @@ def _usable_crs(crs: Any) -> Any:
     return None if not crs or crs.to_wkt().startswith(("LOCAL_CS", "ENGCRS")) else crs
 
 
-def _scaling(dataset: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    scales, offsets = np.array(dataset.scales, np.float64), np.array(dataset.offsets, np.float64)
-    # A scale of 0 or NaN says nothing that could be undone.
-    scales[~np.isfinite(scales) | (scales == 0)] = 1.0
-    offsets[~np.isfinite(offsets)] = 0.0
-    return scales, offsets
-
-
-def _undo_scaling(
-    numbers: NDArray[Any], scales: NDArray[np.float64], offsets: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        if (scales == 1).all() and (offsets == 0).all():
-            return numbers.astype(np.float32)
-        # float32 holds 16-bit integers exactly; wider types would lose digits before the offset takes them.
-        kind: type[np.floating[Any]] = np.float32 if np.can_cast(numbers.dtype, np.float32) else np.float64
-        values: NDArray[Any] = numbers.astype(kind)
-        values = np.multiply(values, scales.astype(kind)[:, None, None], out=values)
-        values = np.add(values, offsets.astype(kind)[:, None, None], out=values)
-        return values.astype(np.float32, copy=False)
+def _enough(present: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels (h, w) with numbers in enough bands of (C, h, w) to be used."""
+    everywhere: NDArray[np.bool_] = np.logical_and.reduce(present, axis=0)
+    if len(present) < FEWEST_BANDS or everywhere.all():
+        return everywhere
+    return np.asarray(present.sum(axis=0) >= SHARE_PRESENT * len(present))
 
 
 def _no_bands(dataset: Any) -> str:

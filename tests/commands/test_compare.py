@@ -155,8 +155,8 @@ def test_a_constant_band_is_named(make_pair: MakePair) -> None:
     numbers = np.rint((hsi_of(TRUTH) - OFFSET) / SCALE).astype(np.int16)
     numbers[4] = 3000
     pair = make_pair(hsi={"numbers": numbers})
-    found = run(pair, methods=("bicubic",))
-    assert any("CC is undefined in band 5" in text for text in found.warnings)
+    found = run(pair, methods=("bicubic",), srf="estimate")
+    assert any("left out: 5 (5: constant, 3000)" in text for text in found.warnings)
 
 
 # --- methods and weights ---

@@ -156,22 +156,23 @@ def test_a_hole_leaves_its_surroundings_as_they_were(make_pair: MakePair, tmp_pa
     assert np.nanmedian(far) < 1e-3
 
 
-def test_a_pixel_without_data_in_one_band_is_nodata_in_all(make_pair: MakePair, tmp_path: Path) -> None:
+def test_a_number_missing_in_one_band_is_nodata_in_that_band_alone(make_pair: MakePair, tmp_path: Path) -> None:
     spoiled = make_pair()
     values = reflectance(spoiled.hsi).astype(np.float32)
     values[7, 3, 4] = np.nan
     values[2, 0, 0] = np.inf
     pair = make_pair(hsi={"numbers": values, "scale": 1.0, "offset": 0.0, "nodata": None})
     output = tmp_path / "out.tif"
-    run(pair, output)
+    result = run(pair, output)
     with rasterio.open(output) as fused:
         assert fused.dtypes[0] == "float32"
         assert math.isnan(fused.nodata)
         holes = np.isnan(fused.read())
-    expected = np.zeros((120, 144), dtype=bool)
-    expected[9:12, 12:15] = True
-    expected[:3, :3] = True
+    expected = np.zeros((20, 120, 144), dtype=bool)
+    expected[7, 9:12, 12:15] = True
+    expected[2, :3, :3] = True
     assert (holes == expected).all()
+    assert any("2 band(s) lack 0.052 % of their numbers: 3,8" in warning for warning in result.warnings)
 
 
 # --- parts ---

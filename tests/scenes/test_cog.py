@@ -22,7 +22,7 @@ from rasterio.errors import RasterioError
 from rio_cogeo.cogeo import cog_validate
 
 from hsfuse.errors import OutputError, WorkError
-from hsfuse.scenes import Bands, CogWriter, Grid, PixelWindow, Scene
+from hsfuse.scenes import Bands, CogWriter, Encoding, Grid, PixelWindow, Scene
 from hsfuse.scenes.cog import _check_whole
 
 if TYPE_CHECKING:
@@ -46,10 +46,11 @@ def bands(count: int = 3) -> Bands:
 
 def writer(path: Path, **changes: Any) -> CogWriter:
     facts: dict[str, Any] = {
-        "grid": grid(), "bands": bands(), "dtype": "int16", "nodata": -32768, "tags": {"made": "here"},
+        "grid": grid(), "bands": bands(), "dtype": "int16", "nodata": -32768, "scales": 1e-4, "offsets": 0.0,
+        "tags": {"made": "here"},
     } | changes  # fmt: skip
-    count = len(facts["bands"])
-    return CogWriter(path, **{"scales": np.full(count, 1e-4), "offsets": np.zeros(count)} | facts)
+    encoding = [facts.pop(name) for name in ("dtype", "nodata", "scales", "offsets")]
+    return CogWriter(path, encoding=Encoding.for_output(len(facts["bands"]), *encoding), **facts)
 
 
 def fill(target: CogWriter, values: NDArray[Any], valid: NDArray[np.bool_] | None = None, step: int = 17) -> None:
@@ -149,18 +150,19 @@ def test_values_beyond_the_type_are_clipped(tmp_path: Path) -> None:
     values[1, 0, 0] = np.nan
     valid = np.ones((50, 70), dtype=bool)
     valid[0, 0] = False
-    with rasterio.open(write(tmp_path / "a.tif", values, valid)) as dataset:
+    with rasterio.open(write(tmp_path / "a.tif", values, valid, allow_clipping=True)) as dataset:
         numbers = dataset.read()
     assert numbers[:, 0, 0].tolist() == [-32768] * 3
     # -32768 is nodata, so the least valid number is the next one.
     assert numbers[:, 9, 9].tolist() == [-32767, 32767, 32767]
 
 
-def test_nan_is_written_as_nodata_even_if_called_valid(tmp_path: Path) -> None:
+def test_what_is_not_finite_is_nodata_in_its_band_alone(tmp_path: Path) -> None:
     values = cube()
     values[1, 7, 8], values[2, 30, 40] = np.nan, np.inf
     with rasterio.open(write(tmp_path / "a.tif", values, nodata=None)) as dataset:
-        assert np.argwhere(dataset.read(1) == dataset.nodata).tolist() == [[7, 8], [30, 40]]
+        lost = [np.argwhere(dataset.read(band) == dataset.nodata).tolist() for band in (1, 2, 3)]
+    assert lost == [[], [[7, 8]], [[30, 40]]]
 
 
 def test_nodata_is_declared_only_where_there_is_some(tmp_path: Path) -> None:
@@ -302,14 +304,14 @@ FULL_DISK = """
     import numpy as np
     from affine import Affine
     from hsfuse.errors import WorkError
-    from hsfuse.scenes import Bands, CogWriter, Grid
+    from hsfuse.scenes import Bands, CogWriter, Encoding, Grid
 
     # A file may not grow beyond this limit, as on a full disk.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
     values = np.random.default_rng(0).uniform(0, 9, (2, 600, 600)).astype(np.float32)
     grid = Grid(600, 600, Affine(10, 0, 0, 0, -10, 0), None)
-    facts = grid, Bands.unknown(2), "float32", None, np.ones(2), np.zeros(2)
+    facts = grid, Bands.unknown(2), Encoding.for_output(2, "float32")
     try:
         with CogWriter(sys.argv[1], *facts, tags={}) as writer:
             writer.write(0, values, np.ones((600, 600), dtype=bool))

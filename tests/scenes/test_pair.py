@@ -295,3 +295,36 @@ def test_a_sample_is_never_larger_than_asked(
                 dataset.write(numbers)
     blocks = ScenePair.open(Scene.open(folder / "h.tif"), Scene.open(folder / "m.tif")).sample(max_pixels, patch)
     assert 0 < sum(block.hsi_valid.size for block in blocks) <= max_pixels
+
+
+# --- pixels that no fit should learn from ---
+
+
+def test_a_suspect_pixel_stays_where_it_is(write_raster: WriteRaster) -> None:
+    """A spike is resampled to the pixels whose centres it is under, and reaches none of its neighbours."""
+    grid = Grid(40, 40, Affine(10, 0, X, 0, -10, Y), CRS.from_epsg(32633))
+    moved = Grid(40, 40, Affine(10, 0, X + 3, 0, -10, Y - 2), CRS.from_epsg(32633))
+    valid, suspect = np.ones((40, 40), dtype=bool), np.zeros((40, 40), dtype=bool)
+    values = plane(grid)
+    suspect[20, 21] = True
+    values[0, 20, 21] = 1e6
+    block = resample(Block(values, valid, None, suspect), grid, moved)
+    assert np.argwhere(block.suspect).tolist() == [[20, 21]]
+    assert block.values[0, 20, 21] == 1e6
+    inner = ~block.suspect & block.valid
+    inner[:2] = inner[-2:] = inner[:, :2] = inner[:, -2:] = False
+    np.testing.assert_allclose(block.values[0][inner], plane(moved)[0][inner], atol=0.2)
+
+
+def test_fits_see_no_suspect_pixels(write_raster: WriteRaster) -> None:
+    hsi, msi = np.tile(HSI, (2, 1, 1)).astype(np.int32), MSI.astype(np.int32)
+    hsi[6:] += 7
+    hsi[3, 4, 5], hsi[2, 9, 9], msi[1, 30, 31] = 10**7, -9999, 10**7
+    block = open_pair(write_raster, {"numbers": hsi}, {"numbers": msi}).sample()[0]
+    assert block.hsi_valid.all()
+    fits = block.for_fits()
+    assert np.argwhere(~fits.hsi_valid).tolist() == np.argwhere(block.hsi_suspect).tolist() == [[4, 5]]
+    assert np.argwhere(~fits.msi_valid).tolist() == [[30, 31]]
+    assert np.argwhere(block.hsi_missing).tolist() == np.argwhere(fits.hsi_missing).tolist() == [[2, 9, 9]]
+    assert fits.hsi.max() < 1e5
+    assert not fits.hsi_suspect.any()

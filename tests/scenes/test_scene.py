@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -172,6 +173,32 @@ def test_missing_file() -> None:
         Scene.open("nowhere/a.tif")
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("x" * 300, "no file can have this name"), ("a\udcff.tif", "the name is not UTF-8"), ("a\0b", "no file can have")],
+)
+def test_names_that_no_file_can_have(name: str, sentence: str) -> None:
+    with pytest.raises(SceneError, match=sentence):
+        Scene.open(name)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.tif")
+    with pytest.raises(SceneError, match=r"pipe\.tif: a device or pipe"):
+        Scene.open(tmp_path / "pipe.tif")
+
+
+def test_a_pipe_beside_the_scene_is_not_waited_for(write_raster: WriteRaster, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.hdr")
+    assert Scene.open(write_raster("a.tif", CUBE)).bands.wavelength_nm is None
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").touch()
+    with pytest.raises(SceneError, match=r"a\.tif: the file is empty"):
+        Scene.open(tmp_path / "a.tif")
+
+
 def test_no_raster(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     with pytest.raises(SceneError, match=r"notes\.txt: cannot be read as a raster"):
@@ -207,7 +234,7 @@ def test_a_file_that_breaks_off_is_found_on_opening(write_raster: WriteRaster, d
 
 def test_damage_that_shows_only_on_reading(write_raster: WriteRaster) -> None:
     path = write_raster(
-        "a.tif", RNG.integers(1, 99, (1, 1024, 1024)).astype(np.int16),
+        "a.tif", RNG.integers(1, 99, (1, 3000, 3000)).astype(np.int16),
         compress="deflate", tiled=True, blockxsize=64, blockysize=64,
     )  # fmt: skip
     scene = Scene.open(path)

@@ -1,0 +1,195 @@
+"""Files that are written whole or not at all: the target is checked early, and the finished file moved into place.
+
+What is unfinished lies beside its target under a name that nobody can guess and that tells which process it
+belongs to, so that a later run for the same target clears away what a killed one has left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import socket
+import stat
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hsfuse.errors import OutputError, WorkError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LONGEST_NAME = 255
+_TRIES = 100
+
+# As of a process on this machine: a number alone may be that of a living one elsewhere on a shared disk.
+_HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path as text that can be printed, also where its bytes are no UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Find out whether a file could be written, before any work is done for it.
+
+    Args:
+        path: The file.
+        overwrite: Whether it may replace another one. Only regular files are replaced: never a folder, a device
+            or what a link points to.
+
+    Raises:
+        OutputError: The name cannot be used, something stands there, or the folder is missing or write-protected.
+    """
+    target = Path(path)
+    _check_name(target)
+    try:
+        mode = target.lstat().st_mode
+    except FileNotFoundError:
+        mode = None
+    except OSError as error:
+        raise OutputError(f"{shown(path)}: nothing can be written there ({error.strerror})") from error
+    if mode is not None:
+        _check_replaceable(target, mode, overwrite=overwrite)
+    if not target.parent.is_dir():
+        raise OutputError(f"{shown(path)}: the folder {shown(target.parent)} does not exist: create it first")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{shown(path)}: the folder {shown(target.parent)} cannot be written to: choose another")
+    return target
+
+
+@contextlib.contextmanager
+def written_whole(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary file that becomes the target once the block ends without an exception.
+
+        with written_whole("table.csv", overwrite=True) as temporary:
+            temporary.write_text(text)
+
+    With an exception it is removed, and the target stays as it was.
+
+    Raises:
+        OutputError: As of `check_target`.
+        WorkError: The disk is full or fails.
+    """
+    target = check_target(path, overwrite=overwrite)
+    remove_abandoned(target)
+    temporary = _create(target)
+    try:
+        yield temporary
+        move_into_place(temporary, target, overwrite=overwrite)
+    except OSError as error:
+        raise WorkError(f"{shown(path)}: cannot be written ({error.strerror or error}): nothing was kept") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def move_into_place(finished: Path, target: Path, *, overwrite: bool = False) -> None:
+    """Give a finished file its name; what stands there is looked at once more.
+
+    Raises:
+        OutputError: As of `check_target`.
+        OSError: The file system fails.
+    """
+    check_target(target, overwrite=overwrite)
+    finished.replace(target)
+
+
+def temporary_folder(target: Path) -> Path:
+    """A new empty folder beside a target, for what is unfinished of it.
+
+    Raises:
+        OutputError: The folder of the target cannot be written to.
+    """
+    remove_abandoned(target)
+    for _ in range(_TRIES):
+        folder = _unguessable(target)
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise _unwritable(target, error) from error
+        return folder
+    raise OutputError(f"{shown(target)}: no temporary folder can be made beside it")
+
+
+def remove_abandoned(target: Path) -> None:
+    """Remove what killed processes of this machine have left of a target; failing at it is no fault."""
+    if os.name != "posix":
+        return
+    pattern = re.compile(re.escape(_stem(target)) + rf"\.{_HOST}-(\d+)-[0-9a-f]+(?:\..*)?")
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(target.parent)):
+            match = pattern.fullmatch(entry.name)
+            if match is None or _is_alive(int(match[1])):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            elif entry.is_file(follow_symlinks=False):
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def _check_name(target: Path) -> None:
+    try:
+        name = str(target).encode()
+    except UnicodeEncodeError as error:
+        raise OutputError(f"{shown(target)}: the name is not UTF-8: choose another") from error
+    if b"\0" in name or not target.name:
+        raise OutputError(f"{shown(target)!r} is not the name of a file: choose another")
+    if len(target.name.encode()) > _LONGEST_NAME:
+        raise OutputError(
+            f"{shown(target)[:60]}…: the name has {len(target.name.encode())} bytes, and at most {_LONGEST_NAME} can "
+            "be written: choose a shorter one"
+        )
+
+
+def _check_replaceable(target: Path, mode: int, *, overwrite: bool) -> None:
+    if stat.S_ISDIR(mode):
+        raise OutputError(f"{shown(target)} is a folder: give the name of a file")
+    if not stat.S_ISREG(mode):
+        kind = "a link" if stat.S_ISLNK(mode) else "a device or pipe"
+        raise OutputError(f"{shown(target)} is {kind}, and only files are replaced: give the name of a file")
+    if not overwrite:
+        raise OutputError(f"{shown(target)} exists: pass `overwrite=True` to replace it")
+
+
+def _create(target: Path) -> Path:
+    for _ in range(_TRIES):
+        temporary = _unguessable(target)
+        temporary = temporary.with_name(temporary.name + target.suffix[:16])
+        try:
+            # The mode is cut down by the process's umask, as that of any new file.
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise _unwritable(target, error) from error
+        return temporary
+    raise OutputError(f"{shown(target)}: no temporary file can be made beside it")
+
+
+def _unwritable(target: Path, error: OSError) -> OutputError:
+    return OutputError(f"{shown(target)}: the folder {shown(target.parent)} cannot be written to ({error.strerror})")
+
+
+def _unguessable(target: Path) -> Path:
+    return target.with_name(f"{_stem(target)}.{_HOST}-{os.getpid()}-{secrets.token_hex(8)}")
+
+
+def _stem(target: Path) -> str:
+    """A hidden name that begins like the target's and leaves room for what follows."""
+    return "." + target.name.encode()[:180].decode("utf-8", "ignore")
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
