@@ -142,8 +142,8 @@ def _check_name(target: Path) -> None:
         raise OutputError(f"{shown(target)!r} is not the name of a file: choose another")
     if len(target.name.encode()) > _LONGEST_NAME:
         raise OutputError(
-            f"{shown(target)[:60]}…: the name has {len(target.name.encode())} bytes, and at most {_LONGEST_NAME} can "
-            "be written: choose a shorter one"
+            f"{shown(target)[:60]}…: the name has {len(target.name.encode())} bytes, and a file's has at most "
+            f"{_LONGEST_NAME}: choose a shorter one"
         )
 
 

@@ -8,22 +8,27 @@ raster (`.hdr`, EnMAP's `METADATA.XML`, prismaread's `.wvl`).
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree as ET
 
 import numpy as np
 
 from hsfuse.errors import SceneError
 from hsfuse.files import shown
 from hsfuse.scenes.bands import Bands
+from hsfuse.scenes.raster import descriptions_of, tags_of
+from hsfuse.scenes.siblings import enmap_bands, envi_header, stale_header, text_of, wvl_tables
+from hsfuse.scenes.wavelengths import believable, doubled, faults_of, mostly_known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 
@@ -59,26 +64,39 @@ class BandTable:
     """Shape (C,)."""
 
 
-def read_bands(dataset: Any, table: Path | None = None) -> Bands:
-    """The bands of an open rasterio dataset.
+def read_bands(dataset: Any, table: Path | None = None) -> tuple[Bands, tuple[str, ...]]:
+    """The bands of an open rasterio dataset, and sentences about what of the metadata was passed over.
 
     Args:
-        dataset: the dataset, a `rasterio.DatasetReader`.
-        table: a text file with the wavelengths (`read_band_table`), asked before the dataset itself.
+        dataset: The dataset, a `rasterio.DatasetReader`.
+        table: A text file with the wavelengths (`read_band_table`), asked before the dataset itself.
 
     Raises:
-        SceneError: `table` cannot be read, or does not have one row a band.
+        SceneError: `table` cannot be read, does not have one row a band, or holds no wavelengths of an imager.
     """
     places = _places(dataset)
     if table is not None:
-        places = (lambda: read_band_table(table, dataset.count), *places)
+        own = read_band_table(table, dataset.count)
+        faults = faults_of(own.wavelength_nm)
+        if faults:
+            raise SceneError(f"{table}: {faults[0]}: give the centre of each band in nm")
+        places = (lambda: own, *places)
     wavelength, fwhm, good = _first_answers(places)
-    names = tuple(description or "" for description in dataset.descriptions)
+    names = _names(dataset)
+    warnings = [*filter(None, [stale_header(dataset)]), *faults_of(wavelength)]
+    wavelength, fwhm = believable(wavelength, fwhm)
     if good is None:
         good = np.ones(dataset.count, dtype=bool)
     if wavelength is not None:
-        good = good & np.isfinite(wavelength)
-    return Bands(wavelength, fwhm, good, names)
+        good = good & np.isfinite(wavelength) & ~doubled(wavelength)
+    return Bands(wavelength, fwhm, good, names), tuple(warnings)
+
+
+def _names(dataset: Any) -> tuple[str, ...]:
+    """Descriptions of the bands, or the names in an ENVI header whose letters GDAL's callers cannot read."""
+    names = tuple(description or "" for description in descriptions_of(dataset))
+    listed = [name.strip() for name in envi_header(dataset).get("band names", "").strip("{}").split(",")]
+    return tuple(listed) if not any(names) and len(listed) == len(names) else names
 
 
 def read_band_table(path: Path, count: int) -> BandTable:
@@ -92,10 +110,12 @@ def read_band_table(path: Path, count: int) -> BandTable:
         SceneError: the file cannot be read, or does not have `count` rows.
     """
     try:
-        # A pipe would be waited for.
-        lines = _text(path).splitlines() if path.is_file() else []
+        regular = path.is_file()
     except (OSError, ValueError) as error:
-        raise SceneError(f"{shown(path)}: the wavelength table cannot be read ({error})") from error
+        raise SceneError(f"{shown(path)[:60]}: no file can have this name ({error})") from error
+    if not regular:
+        raise SceneError(f"{shown(path)}: the wavelength table cannot be read: there is no such file")
+    lines = text_of(path).splitlines()
     rows = [re.split(r"[,;\s]+", line.strip().replace('"', "")) for line in lines if line.strip()]
     columns = _table_columns(rows)
     if columns is None or len(columns["wavelength"]) != count:
@@ -149,7 +169,7 @@ def _merged_tags(dataset: Any, band: int) -> dict[str, str]:
     domains = [domain for domain in dataset.tag_namespaces(band) if _is_plain_domain(domain)]
     merged: dict[str, str] = {}
     for domain in (None, *domains):
-        for key, value in dataset.tags(band, ns=domain).items():
+        for key, value in tags_of(dataset, band, domain).items():
             merged.setdefault(_plain(key), value)
     return merged
 
@@ -158,7 +178,7 @@ def _from_dataset_lists(dataset: Any) -> BandTable:
     domains = [domain for domain in dataset.tag_namespaces() if _is_plain_domain(domain)]
     domains.sort(key=lambda domain: domain.upper() != "ENVI")
     for domain in (*domains, None):
-        table = _from_lists(dataset.tags(ns=domain), dataset.count)
+        table = _from_lists(tags_of(dataset, 0, domain), dataset.count)
         if table.wavelength_nm is not None or table.good is not None:
             return table
     return BandTable()
@@ -175,7 +195,7 @@ def _from_lists(header: Mapping[str, str], count: int) -> BandTable:
 
 
 def _from_imagery(dataset: Any) -> BandTable:
-    tags = [dataset.tags(band, ns="IMAGERY") for band in dataset.indexes]
+    tags = [tags_of(dataset, band, "IMAGERY") for band in dataset.indexes]
     columns = {
         "wavelength": [tag.get("CENTRAL_WAVELENGTH_UM") for tag in tags],
         "fwhm": [tag.get("FWHM_UM") for tag in tags],
@@ -184,7 +204,7 @@ def _from_imagery(dataset: Any) -> BandTable:
 
 
 def _from_descriptions(dataset: Any) -> BandTable:
-    found = [_wavelength_in(description or "") for description in dataset.descriptions]
+    found = [_wavelength_in(description or "") for description in descriptions_of(dataset)]
     columns = {"wavelength": [number for number, _ in found]}
     return _table(columns, [unit for _, unit in found])
 
@@ -200,52 +220,33 @@ def _wavelength_in(description: str) -> tuple[str | None, str | None]:
 
 
 def _from_siblings(dataset: Any) -> BandTable:
-    path = Path(dataset.name)
-    if not path.is_file():
-        return BandTable()
-    for read in (_from_envi_header, _from_enmap_metadata, _from_wvl):
-        table = read(path, dataset.count)
+    count = dataset.count
+    places: tuple[Callable[[], BandTable], ...] = (
+        lambda: _from_lists(envi_header(dataset), count),
+        lambda: _from_enmap(enmap_bands(dataset)),
+        lambda: _from_wvl(wvl_tables(dataset), count),
+    )
+    for place in places:
+        table = place()
         if table.wavelength_nm is not None:
             return table
     return BandTable()
 
 
-def _from_envi_header(path: Path, count: int) -> BandTable:
-    for header in (path.with_suffix(".hdr"), path.with_name(path.name + ".hdr"), path.with_suffix(".HDR")):
-        text = _text(header)
-        if text.lstrip().startswith("ENVI"):
-            pairs = re.findall(r"^\s*([^=\n{}]+?)\s*=\s*(\{[^}]*\}|[^\n]*)", text, re.MULTILINE)
-            return _from_lists(dict(pairs), count)
-    return BandTable()
-
-
-def _from_enmap_metadata(path: Path, count: int) -> BandTable:
-    metadata = path.with_name(re.sub(r"SPECTRAL_IMAGE.*$", "METADATA.XML", path.name, flags=re.IGNORECASE))
-    text = _text(metadata) if metadata != path else ""
-    if not text:
-        return BandTable()
-    try:
-        # The file is one of the user's own beside the scene, and expat itself refuses entity bombs.
-        root = ET.fromstring(text)  # noqa: S314
-    except ET.ParseError:
-        return BandTable()
-    bands = [band for parent in root.iter("bandCharacterisation") for band in parent.iter("bandID")]
-    if len(bands) != count:
-        return BandTable()
+def _from_enmap(bands: Sequence[Mapping[str, str]]) -> BandTable:
     columns = {
-        "wavelength": [band.findtext("wavelengthCenterOfBand") for band in bands],
-        "fwhm": [band.findtext("FWHMOfBand") for band in bands],
+        "wavelength": [band.get("wavelengthCenterOfBand") for band in bands],
+        "fwhm": [band.get("FWHMOfBand") for band in bands],
     }
-    return _table(columns, ["nm"] * count, ["nm"] * count)
+    return _table(columns, ["nm"] * len(bands), ["nm"] * len(bands))
 
 
-def _from_wvl(path: Path, count: int) -> BandTable:
-    for table in (path.with_suffix(".wvl"), path.with_name(path.name + ".wvl")):
-        if table.is_file():
-            try:
-                return read_band_table(table, count)
-            except SceneError:
-                return BandTable()
+def _from_wvl(tables: Sequence[Path], count: int) -> BandTable:
+    for table in tables:
+        try:
+            return read_band_table(table, count)
+        except SceneError:
+            logger.info("%s: no table of %d wavelengths", table, count)
     return BandTable()
 
 
@@ -265,8 +266,8 @@ def _table(
         fwhm[~(fwhm > 0)] = np.nan
     flags = _floats(columns.get("good", ()))
     return BandTable(
-        wavelength if _mostly_known(wavelength) else None,
-        fwhm if _mostly_known(fwhm) else None,
+        wavelength if mostly_known(wavelength) else None,
+        fwhm if mostly_known(fwhm) else None,
         # A single flag of "bad" is worth having, so no half of the bands is asked for here.
         ~(flags == 0) if np.isfinite(flags).any() else None,
     )
@@ -303,10 +304,6 @@ def _fwhm_factor(
 def _nm_per_unit(unit: str | None) -> float:
     text = (unit or "").strip().lower()
     return _NM_PER_UNIT.get(text, _NM_PER_UNIT.get(text.removesuffix("s"), float("nan")))
-
-
-def _mostly_known(values: NDArray[np.float64]) -> bool:
-    return bool(len(values)) and bool(np.isfinite(values).mean() >= 0.5)
 
 
 def _floats(texts: Sequence[str | None]) -> NDArray[np.float64]:
@@ -364,15 +361,3 @@ def _is_plain_domain(domain: str) -> bool:
     return domain not in {"IMAGERY", "IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC"} and (
         not domain.startswith(("xml:", "json:"))
     )
-
-
-def _text(path: Path) -> str:
-    """A text file of any encoding: UTF-8, or else Latin-1, in which every byte is a letter; empty if there is none."""
-    try:
-        content = path.read_bytes() if path.is_file() else b""
-    except OSError:
-        return ""
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")

@@ -19,7 +19,7 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from hsfuse.errors import OutputError, WorkError
-from hsfuse.files import check_target, move_into_place, temporary_folder
+from hsfuse.files import check_target, move_into_place, shown, temporary_folder
 from hsfuse.scenes.cog_options import BLOCK, checked_options, copy_options
 from hsfuse.scenes.raster import RASTER_ERRORS, gdal_environment, open_dataset
 
@@ -138,6 +138,20 @@ class CogWriter:
         """
         return self._clipped / self._written if self._written else 0.0
 
+    def require_room(self, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
+        """Refuse early, on a sample of what the output will be like, a type that cannot hold it.
+
+        Args:
+            values: Shape (C, …), such as the HSI's that is to be sharpened.
+            valid: Shape (…).
+
+        Raises:
+            OutputError: The type cannot hold more than 1 % of the values; the sentence has its range and the way out.
+        """
+        share = self.encoding.share_clipped(values, valid)
+        if share > REFUSE_CLIPPED and not self._allow_clipping:
+            raise OutputError(f"{shown(self.path)}: {self.encoding.refusal(share)}")
+
     def write(self, row: int, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
         """Write the next rows.
 
@@ -176,7 +190,7 @@ class CogWriter:
         self._written += int(valid.sum()) * len(values)
         whole = len(self.bands) * self.grid.width * self.grid.height
         if not self._allow_clipping and self._clipped > REFUSE_CLIPPED * whole:
-            raise OutputError(f"{self.path}: {self.encoding.refusal(self.clipped)}")
+            raise OutputError(f"{shown(self.path)}: {self.encoding.refusal(self.clipped)}")
 
     def finish(self) -> None:
         """Make the COG and move it into place.

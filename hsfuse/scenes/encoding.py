@@ -221,7 +221,7 @@ def _checked_nodata(nodata: float | None, dtype: np.dtype[Any]) -> float:
                 f"The nodata value {nodata:g} is not one of {dtype.name} ({limits.min} to {limits.max}): "
                 "choose another with `nodata`, or another `dtype`"
             )
-    elif math.isfinite(nodata) and abs(nodata) > np.finfo(dtype).max:
+    elif math.isfinite(nodata) and abs(nodata) > float(np.finfo(dtype).max):
         raise OutputError(f"The nodata value {nodata:g} does not fit {dtype.name}: choose another with `nodata`")
     return float(dtype.type(nodata))
 

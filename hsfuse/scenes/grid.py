@@ -29,6 +29,9 @@ RATIO_TOLERANCE = 0.02
 NESTING_TOLERANCE = 0.01
 """Two grids nest where their pixels coincide within this part of an MSI pixel."""
 
+# Degrees are so oblong in metres at 78° of latitude; beyond, something else is the matter.
+_MOST_OBLONG = 5.0
+
 MAX_RATIO = 20
 """Largest ratio of HSI to MSI pixel that is fused."""
 
@@ -194,6 +197,9 @@ def measured_ratio(hsi: Grid, msi: Grid) -> tuple[float, float]:
 def integer_ratio(hsi: Grid, msi: Grid) -> int:
     """The ratio of HSI to MSI pixel: the integer within 2 % of what was measured, from 2 to 20.
 
+    Where an HSI pixel is no square in MSI pixels (degrees over metres) the MSI has to be resampled anyway, and the
+    ratio is the integer nearest to the longer side.
+
     Raises:
         PairError: there is no such integer; the sentence says why.
     """
@@ -201,17 +207,20 @@ def integer_ratio(hsi: Grid, msi: Grid) -> int:
     sizes = f"MSI pixel {msi.describe_pixel()}, HSI pixel {hsi.describe_pixel()}"
     if max(across, down) < 1 - RATIO_TOLERANCE:
         raise PairError(f"The MSI is the coarser one ({sizes}): HSI and MSI seem to be swapped")
-    if abs(across - down) > RATIO_TOLERANCE * max(across, down):
+    oblong = abs(across - down) > RATIO_TOLERANCE * max(across, down)
+    if oblong and max(across, down) > _MOST_OBLONG * min(across, down):
         raise PairError(
             f"The ratio is {across:.2f} along the rows and {down:.2f} along the columns ({sizes}): "
             "resample one of the scenes to pixels of the other's shape"
         )
-    mean = (across + down) / 2
+    mean = max(across, down) if oblong else (across + down) / 2
     ratio = round(mean)
     if ratio == 1 and abs(mean - 1) <= RATIO_TOLERANCE:
         raise PairError(f"Both scenes have the same pixel size ({sizes}): there is nothing to sharpen")
     if mean > MAX_RATIO * (1 + RATIO_TOLERANCE):
         raise PairError(f"The ratio {mean:.2f} is above {MAX_RATIO} ({sizes}): aggregate the MSI first")
+    if oblong and 2 <= ratio <= MAX_RATIO:
+        return ratio
     if max(abs(across - ratio), abs(down - ratio)) > RATIO_TOLERANCE * ratio or ratio < 2:
         raise PairError(
             f"MSI pixel {msi.describe_pixel()} is not a whole fraction of HSI pixel {hsi.describe_pixel()} "

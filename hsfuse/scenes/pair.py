@@ -19,6 +19,7 @@ from rasterio.enums import Resampling
 from hsfuse.errors import PairError, RequestError, WorkError
 from hsfuse.scenes.bands import band_list_text
 from hsfuse.scenes.grid import (
+    RATIO_TOLERANCE,
     Grid,
     PixelWindow,
     common_area,
@@ -29,12 +30,16 @@ from hsfuse.scenes.grid import (
     nesting_offset,
 )
 from hsfuse.scenes.raster import RASTER_ERRORS
+from hsfuse.scenes.repeats import repeats_text
 from hsfuse.scenes.scene import Block, Scene, mask_like, no_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+# With fewer bands left the spectrum is worth more than sharpness.
+_FEWEST_SHARP = 3
 
 # Cubic convolution reaches two source pixels to either side; one more for the rounding of window edges.
 _CUBIC_REACH = 3
@@ -164,10 +169,11 @@ class ScenePair:
             PairError: no overlap, a CRS or transform on one side only, or no whole ratio.
             RequestError: bands that do not exist.
         """
-        warnings: list[str] = []
+        warnings = [*hsi.warnings, *msi.warnings]
         msi_grid = _placed_msi(hsi, msi, warnings)
         if ratio is None:
             ratio = integer_ratio(hsi.grid, msi_grid)
+            _warn_if_oblong(hsi.grid, msi_grid, ratio, warnings)
         if not msi.grid.has_transform and not hsi.grid.has_transform:
             msi_grid = replace(msi_grid, transform=hsi.grid.transform @ Affine.scale(1 / ratio))
         area = _wanted_area(common_area(hsi.grid, msi_grid, ratio), window, warnings)
@@ -329,6 +335,15 @@ def _placed_msi(hsi: Scene, msi: Scene, warnings: list[str]) -> Grid:
     return replace(theirs, transform=Affine.scale(ours.width / theirs.width, ours.height / theirs.height))
 
 
+def _warn_if_oblong(hsi: Grid, msi: Grid, ratio: int, warnings: list[str]) -> None:
+    across, down = measured_ratio(hsi, msi)
+    if abs(across - down) > RATIO_TOLERANCE * max(across, down):
+        warnings.append(
+            f"an HSI pixel is {across:.2f} x {down:.2f} MSI pixels, no square: the ratio {ratio} was taken, and the "
+            "MSI is resampled onto the HSI's grid"
+        )
+
+
 def _wanted_area(common: PixelWindow, wanted: PixelWindow | None, warnings: list[str]) -> PixelWindow:
     if wanted is None:
         return common
@@ -352,10 +367,16 @@ def _wanted_bands(scene: Scene, kind: str, wanted: Sequence[int] | None, warning
         bands = tuple(int(band) for band in wanted)
         if not bands or min(bands) < 0 or max(bands) >= scene.count:
             raise PairError(f"{scene.path}: bands were asked for that are not among its {scene.count}")
+        coarse = [band for band in bands if band in scene.repeats]
+        if coarse:
+            warnings.append(
+                f"{kind} bands are coarser than their pixels, which are repeated: {_repeated(scene, coarse)}"
+            )
         return bands
     good = tuple(int(band) for band in np.flatnonzero(scene.bands.good))
     if not good:
         raise PairError(f"{scene.path}: all {scene.count} bands are flagged as bad: choose bands yourself")
+    good = _sharp(scene, kind, good, warnings)
     left_out = [band for band in range(scene.count) if not scene.bands.good[band]]
     if left_out:
         warnings.append(
@@ -363,6 +384,24 @@ def _wanted_bands(scene: Scene, kind: str, wanted: Sequence[int] | None, warning
             f"{band_list_text(left_out)}{_why(scene)}"
         )
     return good
+
+
+def _sharp(scene: Scene, kind: str, good: tuple[int, ...], warnings: list[str]) -> tuple[int, ...]:
+    """Those of the good bands that are as sharp as their pixels, where there are enough of them."""
+    coarse = [band for band in good if band in scene.repeats]
+    if not coarse or kind != "MSI":
+        return good
+    sharp = tuple(band for band in good if band not in scene.repeats)
+    text = f"MSI bands are coarser than their pixels, which are repeated: {_repeated(scene, coarse)}"
+    if len(sharp) < _FEWEST_SHARP:
+        warnings.append(f"{text}; they were used as they are, for want of {_FEWEST_SHARP} sharp ones")
+        return good
+    warnings.append(f"{text}; they were left out (choose bands to use them)")
+    return sharp
+
+
+def _repeated(scene: Scene, bands: Sequence[int]) -> str:
+    return repeats_text(bands, scene.repeats, scene.bands.names)
 
 
 def _why(scene: Scene) -> str:

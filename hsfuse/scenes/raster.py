@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsfuse.scenes.grid import PixelWindow
+
+logger = logging.getLogger(__name__)
 
 RASTER_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises; the second leaks through and is a plain `Exception`."""
@@ -53,6 +56,23 @@ def open_dataset(path: str | Path, mode: str = "r", **profile: Any) -> Any:
     with _filtering_warnings, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(path, mode, **profile)
+
+
+def tags_of(dataset: Any, band: int = 0, domain: str | None = None) -> dict[str, str]:
+    """Tags of a dataset, or of a 1-based band; none where they are in letters other than UTF-8's."""
+    try:
+        return dict(dataset.tags(band, ns=domain))
+    except UnicodeDecodeError:
+        logger.info("%s: tags of band %d in %s are not UTF-8", dataset.name, band, domain)
+        return {}
+
+
+def descriptions_of(dataset: Any) -> tuple[str | None, ...]:
+    """Descriptions of a dataset's bands; none where one is in letters other than UTF-8's."""
+    try:
+        return tuple(dataset.descriptions)
+    except UnicodeDecodeError:
+        return (None,) * int(dataset.count)
 
 
 class _Handle(threading.local):
@@ -197,7 +217,7 @@ def require_whole(dataset: Any) -> None:
     Raises:
         SceneError: with both sizes.
     """
-    header, file = dataset.tags(ns="ENVI"), Path(dataset.name)
+    header, file = tags_of(dataset, 0, "ENVI"), Path(dataset.name)
     if dataset.driver != "ENVI" or header.get("file_compression", "0").strip() != "0" or not file.is_file():
         return
     numbers = dataset.width * dataset.height * sum(np.dtype(name).itemsize for name in dataset.dtypes)

@@ -22,6 +22,9 @@ FILL_NUMBERS = (
 )  # fmt: skip
 """Numbers that programs write where there is no data."""
 
+# Of numbers that were rounded to float32.
+_FILL_TOLERANCE = 1e-5
+
 FILL_SCALES = (1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5)
 """Factors with which they were turned into floats."""
 
@@ -206,7 +209,8 @@ def _is_fill_number(numbers: NDArray[Any]) -> NDArray[np.bool_]:
     if numbers.dtype.kind != "f":
         return np.isin(numbers, castable(FILL_NUMBERS, numbers.dtype))
     found = np.zeros(numbers.shape, dtype=bool)
-    for scale in FILL_SCALES:
-        for number in FILL_NUMBERS if scale == 1 else FILL_NUMBERS[:4]:
-            found |= np.isclose(numbers, number * scale, rtol=1e-5, atol=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for scale in FILL_SCALES:
+            for number in FILL_NUMBERS if scale == 1 else FILL_NUMBERS[:4]:
+                found |= np.abs(numbers / (number * scale) - 1) < _FILL_TOLERANCE
     return found

@@ -16,9 +16,11 @@ from hsfuse.scenes.contents import look_into
 from hsfuse.scenes.encoding import Encoding
 from hsfuse.scenes.findings import later_sentences
 from hsfuse.scenes.grid import Grid, PixelWindow
-from hsfuse.scenes.raster import RASTER_ERRORS, Raster, data_file, gdal_environment, require_whole, unreadable
+from hsfuse.scenes.raster import RASTER_ERRORS, Raster, data_file, gdal_environment, require_whole, tags_of, unreadable
+from hsfuse.scenes.repeats import find_repeats
 from hsfuse.scenes.screen import screen
 from hsfuse.scenes.sensor import sensor_of
+from hsfuse.scenes.siblings import gains
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,6 +99,10 @@ class Scene:
     """0-based bands without any data in the sample that was read on opening."""
     idle_bands: Mapping[int, str]
     """0-based bands that hold no image of their own, and why: constant, classes, the same as another."""
+    repeats: Mapping[int, int]
+    """0-based bands that are coarser than their pixels, each of which is repeated in blocks of so many squared."""
+    metadata_warnings: tuple[str, ...]
+    """What of its metadata was passed over, and why."""
     screen: Screen
     """What its numbers are like, and what was found among them on opening."""
     _raster: Raster = field(repr=False)
@@ -141,8 +147,9 @@ class Scene:
         if raster.dtype.kind not in "iuf":
             raise SceneError(f"{raster.path}: bands of type {raster.dtype} are not images of real numbers")
         require_whole(dataset)
-        encoding = Encoding.of_file(raster.dtype.name, dataset.nodatavals, dataset.scales, dataset.offsets)
-        bands = read_bands(dataset, wavelengths)
+        _require_place(dataset)
+        encoding = Encoding.of_file(raster.dtype.name, dataset.nodatavals, *gains(dataset))
+        bands, metadata_warnings = read_bands(dataset, wavelengths)
         contents = look_into(raster, encoding, bands.names)
         bands = bands.mark_bad([*contents.empty_bands, *contents.idle_bands])
         if contents.alpha_band is not None:
@@ -154,17 +161,19 @@ class Scene:
             encoding=encoding,
             nodata=dataset.nodatavals[0],
             sensor=sensor_of(dataset),
-            tags=MappingProxyType(dict(dataset.tags())),
+            tags=MappingProxyType(tags_of(dataset)),
             alpha_band=contents.alpha_band,
             empty_bands=contents.empty_bands,
             idle_bands=MappingProxyType(contents.idle_bands),
+            repeats=MappingProxyType(find_repeats(contents.sample, contents.images)),
+            metadata_warnings=metadata_warnings,
             screen=screen(contents.sample, encoding, contents.images, strict=strict),
             _raster=raster,
         )
 
     def __getstate__(self) -> dict[str, Any]:
         # A read-only view of a dict cannot be pickled.
-        return {**self.__dict__, "tags": dict(self.tags), "idle_bands": dict(self.idle_bands)}
+        return self.__dict__ | {name: dict(getattr(self, name)) for name in ("tags", "idle_bands", "repeats")}
 
     @property
     def dtype(self) -> str:
@@ -183,10 +192,11 @@ class Scene:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences about what the screen found, on opening and in all that was read since."""
+        """Sentences about metadata passed over and what the screen found, on opening and in all that was read since."""
         found = self.screen.findings
+        texts = [*self.metadata_warnings, *(finding.sentence for finding in found)]
         later = later_sentences(self._later - {finding.kind for finding in found})
-        return tuple(f"{self.path}: {text}" for text in (*(finding.sentence for finding in found), *later))
+        return tuple(f"{self.path}: {text}" for text in (*texts, *later))
 
     @property
     def count(self) -> int:
@@ -276,6 +286,16 @@ def _grid(dataset: Any) -> Grid:
         return Grid(dataset.width, dataset.height, dataset.transform, _usable_crs(dataset.crs))
     except RequestError as error:
         raise SceneError(f"{dataset.name}: {error}") from error
+
+
+def _require_place(dataset: Any) -> None:
+    """Refuse a raster that says by points or a camera model where it lies, but has no grid there."""
+    points, _ = dataset.gcps
+    if dataset.transform.is_identity and (points or dataset.rpcs):
+        kind = "ground control points (GCPs)" if points else "rational polynomials (RPCs)"
+        raise SceneError(
+            f"{dataset.name}: only {kind} say where it lies, and its pixels form no grid: rectify it first (gdalwarp)"
+        )
 
 
 def _usable_crs(crs: Any) -> Any:

@@ -6,6 +6,8 @@ import re
 from pathlib import PurePath
 from typing import Any
 
+from hsfuse.scenes.raster import tags_of
+
 # What a metadata value says, with everything but letters and digits left out, and the sensor meant.
 _BY_VALUE = (
     (r"sentinel2([abc])|s2([abc])", "sentinel-2{}"),
@@ -38,7 +40,7 @@ def sensor_of(dataset: Any) -> str | None:
     """The sensor of an open rasterio dataset, such as `sentinel-2a`; None where nothing says."""
     domains = [None, *(name for name in dataset.tag_namespaces() if not name.startswith(("xml:", "json:")))]
     for domain in domains:
-        for key, value in dataset.tags(ns=domain).items():
+        for key, value in tags_of(dataset, 0, domain).items():
             last_part = re.sub(r"[^a-z0-9]", "", key.rsplit(".", 1)[-1].lower())
             if last_part in _KEYS and (sensor := _match(_BY_VALUE, re.sub(r"[^a-z0-9]", "", value.lower()), full=True)):
                 return sensor

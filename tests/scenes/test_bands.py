@@ -262,3 +262,118 @@ def test_a_table_of_another_length_is_refused(write_raster: WriteRaster, tmp_pat
     (tmp_path / "table.csv").write_text("450\n660\n")
     with pytest.raises(SceneError, match=r"table\.csv: the table holds 2 wavelengths for 3 bands"):
         Scene.open(write_raster("a.tif", CUBE), wavelengths=tmp_path / "table.csv")
+
+
+# --- what is wrong in metadata stays where it is ---
+
+
+def envi(folder: Path, header: str, encoding: str = "utf-8", size: tuple[int, int, int] = (5, 4, 3)) -> Path:
+    samples, lines, count = size
+    text = (
+        f"ENVI\nsamples = {samples}\nlines = {lines}\nbands = {count}\ndata type = 2\ninterleave = bsq\n"
+        f"byte order = 0\n{header}\n"
+    )
+    (folder / "a.hdr").write_bytes(text.encode(encoding))
+    return folder / "a.img"
+
+
+def test_envi_headers_in_latin_1(tmp_path: Path) -> None:
+    header = (
+        "description = {Réflectance}\nwavelength units = µm\nwavelength = {0.4505, 0.66025, 2.2}\n"
+        "band names = {Réfl 1, Réfl 2, Réfl 3}"
+    )
+    CUBE.tofile(envi(tmp_path, header, "latin-1"))
+    scene = Scene.open(tmp_path / "a.img")
+    assert scene.bands.wavelength_nm == pytest.approx(NM)
+    assert scene.bands.names == ("Réfl 1", "Réfl 2", "Réfl 3")
+
+
+def test_a_header_of_another_image_is_passed_over(write_raster: WriteRaster, tmp_path: Path) -> None:
+    envi(tmp_path, "wavelength = {900, 1000, 1100}", size=(50, 40, 3))
+    scene = Scene.open(write_raster("a.tif", CUBE))
+    assert scene.bands.wavelength_nm is None
+    assert "a.hdr beside it is of another image (50 x 40 x 3, not 5 x 4 x 3)" in scene.warnings[0]
+    envi(tmp_path, "wavelength = {900, 1000, 1100}")
+    scene = Scene.open(tmp_path / "a.tif")
+    assert scene.bands.wavelength_nm == pytest.approx([900, 1000, 1100])
+    assert not scene.warnings
+
+
+@pytest.mark.parametrize(
+    ("header", "scales", "offsets"),
+    [
+        ("data gain values = {0.1, 0.2, 0.3}\ndata offset values = {1, 2, 3}", [0.1, 0.2, 0.3], [1, 2, 3]),
+        ("data gain values = {0.1, 0.2, 0.3}", [0.1, 0.2, 0.3], [0, 0, 0]),
+        ("reflectance scale factor = 10000", [1e-4] * 3, [0, 0, 0]),
+        ("data gain values = {0.1, 0.2}", [1, 1, 1], [0, 0, 0]),
+        ("reflectance scale factor = 0", [1, 1, 1], [0, 0, 0]),
+    ],
+)
+@pytest.mark.parametrize("image", ["a.img", "a.tif"])
+def test_gains_in_a_header(
+    write_raster: WriteRaster, tmp_path: Path, header: str, scales: list[float], offsets: list[float], image: str
+) -> None:
+    CUBE.tofile(envi(tmp_path, header))
+    write_raster("a.tif", CUBE)
+    scene = Scene.open(tmp_path / image)
+    assert scene.scales == pytest.approx(scales)
+    assert scene.offsets == pytest.approx(offsets)
+    values = scene.read(scene.grid.window).values
+    np.testing.assert_allclose(values[1], CUBE[1] * scales[1] + offsets[1], rtol=1e-6)
+
+
+def test_gains_of_the_file_itself_come_first(write_raster: WriteRaster, tmp_path: Path) -> None:
+    envi(tmp_path, "reflectance scale factor = 10000")
+    assert Scene.open(write_raster("a.tif", CUBE, scale=0.5)).scales.tolist() == [0.5] * 3
+
+
+def test_gains_of_enmap(write_raster: WriteRaster, tmp_path: Path) -> None:
+    band = (
+        "<bandID number='{}'><wavelengthCenterOfBand>{}</wavelengthCenterOfBand><FWHMOfBand>7</FWHMOfBand>"
+        "<GainOfBand>{}</GainOfBand><OffsetOfBand>-0.5</OffsetOfBand></bandID>"
+    )
+    listed = "".join(band.format(number, nm, number / 100) for number, nm in enumerate(NM, 1))
+    (tmp_path / "E-METADATA.XML").write_text(f"<x><bandCharacterisation>{listed}</bandCharacterisation></x>")
+    scene = Scene.open(write_raster("E-SPECTRAL_IMAGE.TIF", CUBE))
+    assert scene.scales == pytest.approx([0.01, 0.02, 0.03])
+    assert scene.offsets == pytest.approx([-0.5] * 3)
+    assert scene.bands.wavelength_nm == pytest.approx(NM)
+
+
+@pytest.mark.parametrize(
+    ("wavelengths", "unit", "sentence"),
+    [
+        (["1e9", "2e9", "3e9"], "Angstrom", "not those of an imager"),
+        (["1e30", "2e30", "3e30"], "Nanometers", "not those of an imager"),
+        (["100", "110", "120"], "Nanometers", "not those of an imager"),
+        (["500", "500", "500"], "Nanometers", "share 1 wavelength"),
+    ],
+)
+def test_wavelengths_that_are_none_are_not_used(
+    write_raster: WriteRaster, wavelengths: list[str], unit: str, sentence: str
+) -> None:
+    tags = tagged("wavelength", wavelengths, wavelength_units=unit)
+    scene = Scene.open(write_raster("a.tif", CUBE, band_tags=tags))
+    assert scene.bands.wavelength_nm is None
+    assert scene.bands.good.all()
+    assert sentence in scene.warnings[0]
+
+
+@pytest.mark.parametrize(("odd", "sentence"), [("1e9", "not those of an imager"), ("450.5", "of an earlier one")])
+def test_one_odd_wavelength_costs_its_band(write_raster: WriteRaster, odd: str, sentence: str) -> None:
+    tags = tagged("wavelength", ["450.5", "660.25", odd], wavelength_units="Nanometers")
+    scene = Scene.open(write_raster("a.tif", CUBE, band_tags=tags))
+    assert scene.bands.good.tolist() == [True, True, False]
+    assert sentence in scene.warnings[0]
+
+
+def test_a_table_of_odd_wavelengths_is_refused(write_raster: WriteRaster, tmp_path: Path) -> None:
+    (tmp_path / "nm.txt").write_text("1e9\n2e9\n3e9\n")
+    with pytest.raises(SceneError, match="not those of an imager"):
+        Scene.open(write_raster("a.tif", CUBE), wavelengths=tmp_path / "nm.txt")
+
+
+@pytest.mark.parametrize("width", ["-5", "0", "1e9", "nan"])
+def test_widths_that_are_none_are_not_used(write_raster: WriteRaster, width: str) -> None:
+    tags = [tag | {"fwhm": width} for tag in tagged("wavelength", [f"{nm}" for nm in NM])]
+    assert Scene.open(write_raster("a.tif", CUBE, band_tags=tags)).bands.fwhm_nm is None

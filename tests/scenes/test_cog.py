@@ -351,3 +351,34 @@ def test_a_windowed_reading_of_the_result(tmp_path: Path) -> None:
     scene = Scene.open(write(tmp_path / "a.tif", values, grid=grid(300, 600)))
     block = scene.read(PixelWindow(250, 500, 40, 60), [2])
     np.testing.assert_allclose(block.values, values[2:, 500:560, 250:290], atol=6e-5)
+
+
+# --- values that the type cannot hold ---
+
+
+def test_an_output_that_cannot_hold_its_values_is_refused_early(tmp_path: Path) -> None:
+    values = cube(500)
+    target = writer(tmp_path / "a.tif", grid=grid(height=500), dtype="uint8", nodata=None)
+    with (
+        pytest.raises(OutputError, match=r"a\.tif: 9\d\.\d % of the values do not fit uint8, which .* to 0\.0255"),
+        target,
+    ):
+        target.write(0, values[:, :50], np.ones((50, 70), dtype=bool))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sample_tells_before_any_work(tmp_path: Path) -> None:
+    with writer(tmp_path / "a.tif") as target:
+        target.require_room(cube(), np.ones((50, 70), dtype=bool))
+        with pytest.raises(OutputError, match=r"reaches from -3\.277 to 3\.277"):
+            target.require_room(9 * cube(), np.ones((50, 70), dtype=bool))
+        fill(target, cube())
+
+
+@pytest.mark.parametrize(("allow", "share"), [(False, 0.005), (True, 0.5)])
+def test_some_clipping_is_counted(tmp_path: Path, allow: bool, share: float) -> None:
+    values = cube()
+    values[:, : round(50 * share * 2), :35] = 4
+    with writer(tmp_path / "a.tif", allow_clipping=allow) as target:
+        fill(target, values)
+    assert target.clipped == pytest.approx(round(50 * share * 2) / 100)

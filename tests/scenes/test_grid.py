@@ -92,10 +92,12 @@ def test_ratios_that_are_refused(hsi_pixel: float, msi_pixel: float, sentence: s
         integer_ratio(north_up(20, 20, hsi_pixel), north_up(90, 90, msi_pixel))
 
 
-def test_ratio_must_be_the_same_both_ways() -> None:
-    hsi = Grid(20, 20, Affine(30, 0, 5e5, 0, -20, 5e6), UTM33)
-    with pytest.raises(PairError, match=r"3\.00 along the rows and 2\.00 along the columns"):
-        integer_ratio(hsi, north_up(90, 90, 10))
+def test_pixels_that_are_no_squares_have_the_ratio_of_their_longer_side() -> None:
+    """EMIT's grid is one of degrees: 60 by 43 metres in Switzerland."""
+    assert integer_ratio(Grid(20, 20, Affine(42.6, 0, 5e5, 0, -60.2, 5e6), UTM33), north_up(90, 90, 10)) == 6
+    stripes = Grid(20, 20, Affine(100, 0, 5e5, 0, -10, 5e6), UTM33)
+    with pytest.raises(PairError, match=r"10\.00 along the rows and 1\.00 along the columns"):
+        integer_ratio(stripes, north_up(90, 90, 10))
 
 
 def test_nesting_gives_the_offset_in_the_msi() -> None:

@@ -14,6 +14,8 @@ import rasterio
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 
 from hsfuse.errors import RequestError, SceneError, WorkError
@@ -251,6 +253,16 @@ def test_windows_over_the_edge_and_bands_that_are_not_there(write_raster: WriteR
         scene.read(PixelWindow(40, 0, 11, 5))
     with pytest.raises(RequestError, match="bands 1 to 4"):
         scene.read(WHOLE, [4])
+
+
+def test_points_without_a_grid_are_refused(write_raster: WriteRaster) -> None:
+    path = write_raster("a.tif", CUBE, crs=None, transform=Affine.identity())
+    corners = [(0, 0), (0, 50), (40, 0), (40, 50)]
+    with rasterio.open(path, "r+") as dataset:
+        points = [GroundControlPoint(row, column, 5e5 + 30 * column, 5e6 - 30 * row) for row, column in corners]
+        dataset.gcps = (points, CRS.from_epsg(32633))
+    with pytest.raises(SceneError, match=r"a\.tif: only ground control points .*gdalwarp"):
+        Scene.open(path)
 
 
 # --- formats, threads, processes ---

@@ -1,0 +1,132 @@
+"""Files beside a raster that speak of it: an ENVI header, EnMAP's METADATA.XML, prismaread's .wvl.
+
+A header counts only if it is of the same image: folders keep `scene.hdr` of a `scene.img` beside a `scene.tif` that
+was cut out of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+logger = logging.getLogger(__name__)
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+
+
+def envi_header(dataset: Any) -> dict[str, str]:
+    """The ENVI header of an open rasterio dataset, keys in lower case; empty if it has none of its own."""
+    return next((header for header, stale in _headers(dataset) if not stale), {})
+
+
+def stale_header(dataset: Any) -> str | None:
+    """Why the ENVI header beside a dataset is passed over; None if there is none, or one of its own."""
+    found = list(_headers(dataset))
+    if not found or any(stale is None for _, stale in found):
+        return None
+    return found[0][1]
+
+
+def enmap_bands(dataset: Any) -> list[Mapping[str, str]]:
+    """What EnMAP's METADATA.XML beside a dataset says of each band; empty if there is none that fits."""
+    path = Path(dataset.name)
+    metadata = path.with_name(re.sub(r"SPECTRAL_IMAGE.*$", "METADATA.XML", path.name, flags=re.IGNORECASE))
+    text = text_of(metadata) if metadata != path else ""
+    try:
+        # The file is one of the user's own beside the scene, and expat itself refuses entity bombs.
+        root = ET.fromstring(text) if text else None  # noqa: S314
+    except ET.ParseError:
+        logger.info("%s: cannot be read as XML", metadata)
+        return []
+    if root is None:
+        return []
+    bands = [band for parent in root.iter("bandCharacterisation") for band in parent.iter("bandID")]
+    if len(bands) != dataset.count:
+        return []
+    return [{part.tag: part.text or "" for part in band} for band in bands]
+
+
+def wvl_tables(dataset: Any) -> list[Path]:
+    """Text tables of wavelengths that lie beside a dataset under its name."""
+    path = Path(dataset.name)
+    return [table for table in (path.with_suffix(".wvl"), path.with_name(path.name + ".wvl")) if table.is_file()]
+
+
+def gains(dataset: Any) -> tuple[list[float], list[float]]:
+    """Scales and offsets of the bands, those that files beside the dataset give where it has none of its own.
+
+    ENVI's `data gain values`, `data offset values` and `reflectance scale factor`, EnMAP's `GainOfBand` and
+    `OffsetOfBand`.
+    """
+    own = list(dataset.scales), list(dataset.offsets)
+    if any(scale not in {0.0, 1.0} for scale in own[0]) or any(own[1]):
+        return own
+    header, enmap = envi_header(dataset), enmap_bands(dataset)
+    factor = numbers_in(header.get("reflectance scale factor"))
+    candidates: tuple[tuple[list[float], list[float]], ...] = (
+        (numbers_in(header.get("data gain values")), numbers_in(header.get("data offset values"))),
+        ([1 / factor[0]] * dataset.count if factor and factor[0] > 0 else [], []),
+        ([_float(band.get("GainOfBand")) for band in enmap], [_float(band.get("OffsetOfBand")) for band in enmap]),
+    )
+    for scales, offsets in candidates:
+        if len(scales) == dataset.count and np.isfinite(scales).all() and all(scales):
+            usable = len(offsets) == dataset.count and np.isfinite(offsets).all()
+            return scales, offsets if usable else [0.0] * dataset.count
+    return own
+
+
+def text_of(path: Path) -> str:
+    """A text file in UTF-8, or else in Latin-1, in which every byte is a letter; empty if there is none."""
+    try:
+        # A pipe would be waited for.
+        content = path.read_bytes() if path.is_file() else b""
+    except OSError:
+        return ""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def numbers_in(text: str | None) -> list[float]:
+    """The numbers of a list such as `{400, 410}`."""
+    return [float(number) for number in re.findall(_NUMBER, text or "")]
+
+
+def _headers(dataset: Any) -> Iterator[tuple[dict[str, str], str | None]]:
+    """ENVI headers beside a dataset, each with a reason not to believe it."""
+    path = Path(dataset.name)
+    if not path.is_file():
+        return
+    for place in (path.with_suffix(".hdr"), path.with_name(path.name + ".hdr"), path.with_suffix(".HDR")):
+        text = text_of(place)
+        if text.lstrip().startswith("ENVI"):
+            header = _parsed(text)
+            yield header, _why_stale(place, header, (dataset.width, dataset.height, dataset.count))
+
+
+def _parsed(text: str) -> dict[str, str]:
+    pairs = re.findall(r"^\s*([^=\n{}]+?)\s*=\s*(\{[^}]*\}|[^\n]*)", text, re.MULTILINE)
+    return {re.sub(r"[\s_]+", " ", key).lower(): value.strip() for key, value in pairs}
+
+
+def _why_stale(path: Path, header: Mapping[str, str], size: Sequence[int]) -> str | None:
+    told = [numbers_in(header.get(key))[:1] for key in ("samples", "lines", "bands")]
+    if all(not number or number[0] == pixels for number, pixels in zip(told, size, strict=True)):
+        return None
+    theirs = " x ".join(f"{number[0]:g}" if number else "?" for number in told)
+    ours = " x ".join(str(pixels) for pixels in size)
+    return f"the header {path.name} beside it is of another image ({theirs}, not {ours}): passed over"
+
+
+def _float(text: str | None) -> float:
+    found = numbers_in(text)
+    return found[0] if found else float("nan")
