@@ -137,7 +137,9 @@ def simulated(data: Path, *, unlisted: bool) -> None:
     for case in CASES:
         pair, wavelength = make_pair(data, case)
         start = time.perf_counter()
-        found = estimate_imaging([pair], case.ratio, wavelength, unlike=sisters(case.sensor) if unlisted else ())
+        found = estimate_imaging(
+            [pair], case.ratio, wavelength, excluded_sensors=sisters(case.sensor) if unlisted else ()
+        )
         seconds = time.perf_counter() - start
         truth, index = pair.model, list(found.msi_index)
         widths.append(100 * np.abs(np.array(found.model.psf.fwhm) / truth.psf.fwhm - 1).max())

@@ -17,17 +17,17 @@ import numpy as np
 from hsfuse.errors import ImagingError
 from hsfuse.imaging.blind.alternation import (
     FEWEST_PIXELS,
-    line,
+    initial_state,
+    linear_fit,
     misfit,
     point_spread,
-    refined_kernel,
-    refined_rows,
-    started,
+    update_psf,
+    update_srf,
 )
 from hsfuse.imaging.blind.band_shapes import BandShapes
-from hsfuse.imaging.blind.samples import cut
-from hsfuse.imaging.blind.shift import Misregistration, measure_shift, rough_shift
-from hsfuse.imaging.blind.trimming import within
+from hsfuse.imaging.blind.inliers import residual_inliers
+from hsfuse.imaging.blind.samples import sample_blocks
+from hsfuse.imaging.blind.shift import Misregistration, coarse_shift, measure_shift
 from hsfuse.imaging.model import ImagingModel
 from hsfuse.imaging.srf import SpectralResponse
 
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hsfuse.imaging.blind.alternation import State
-    from hsfuse.imaging.blind.samples import Block, PatchLike
-    from hsfuse.imaging.blind.shift import RoughShift
+    from hsfuse.imaging.blind.alternation import EstimationState
+    from hsfuse.imaging.blind.samples import PatchLike, SampleBlock
+    from hsfuse.imaging.blind.shift import CoarseShift
     from hsfuse.imaging.psf import PointSpread
 
 
@@ -47,12 +47,12 @@ LEAST_AGREEMENT = 0.12
 
 _LEAST_EXPLAINED = 0.02  # of an MSI band's variance by its row, or it is left out
 _WEAKLY_EXPLAINED = 0.5
-_UNLIKE = 0.3  # `SpectralFit.unlike` above which a band lies outside what the HSI sees ...
+_OUTSIDE_MISFIT = 0.3  # `SpectralFit.band_pass_misfit` above which a band lies outside what the HSI sees ...
 _MUCH_WORSE = 10.0  # for a band of which less than half is explained
 _WORSE = 3.0  # ... if besides it is explained this many times worse than the better bands
 _LEAST_CONTRAST = 2e-3  # standard deviation over mean
 _LENIENCY = (0.3, 0.2, 0.1, 0.05)
-"""Of the scene's contrast, round by round: while R and B are rough, their own errors must not look like change."""
+"""Of the scene's contrast, round by round: while R and B are coarse, their own errors must not look like change."""
 _SAME_UNITS = 1.05  # residual variance with gain 1 and offset 0, over that of the best ones
 _MUCH_DIFFERING = 0.2
 _UNSURE_FWHM = 0.1
@@ -106,7 +106,7 @@ def estimate_imaging(
     msi_bands: Sequence[str] | None = None,
     msi_wavelength_nm: NDArray[np.float64] | None = None,
     msi_fwhm_nm: NDArray[np.float64] | None = None,
-    unlike: Sequence[str] = (),
+    excluded_sensors: Sequence[str] = (),
 ) -> Estimate:
     """Estimate R, B, the shift and the units of a pair.
 
@@ -120,28 +120,30 @@ def estimate_imaging(
         msi_bands: Names of the MSI's bands.
         msi_wavelength_nm: Band centres of the MSI, shape (c,), where they are known.
         msi_fwhm_nm: Their widths; both together confine the rows of R.
-        unlike: Sensors that the MSI is known not to be.
+        excluded_sensors: Sensors that the MSI is known not to be.
 
     Raises:
         ImagingError: The pair cannot determine the model: too few valid pixels, no contrast, or different places.
     """
     names = tuple(msi_bands or (f"B{band + 1}" for band in range(patches[0].msi.shape[0] if patches else 0)))
-    blocks = cut(patches, ratio)
+    blocks = sample_blocks(patches, ratio)
     _refuse_empty(blocks, names)
-    rough = rough_shift(blocks, ratio)
-    _refuse_strangers(rough)
-    shapes = _candidates(patches[0], hsi_wavelength_nm, hsi_fwhm_nm, msi_wavelength_nm, msi_fwhm_nm, unlike, srf)
-    state = started(blocks, ratio, rough)
+    coarse = coarse_shift(blocks, ratio)
+    _refuse_strangers(coarse)
+    shapes = _candidates(
+        patches[0], hsi_wavelength_nm, hsi_fwhm_nm, msi_wavelength_nm, msi_fwhm_nm, excluded_sensors, srf
+    )
+    state = initial_state(blocks, ratio, coarse)
     for leniency in _LENIENCY:
-        state = refined_rows(state, shapes, srf)
-        state = refined_kernel(state, blocks, psf, leniency)
-    state = refined_rows(state, shapes, srf)
+        state = update_srf(state, shapes, srf)
+        state = update_psf(state, blocks, psf, leniency)
+    state = update_srf(state, shapes, srf)
     _refuse_undetermined(state)
     found, shift = point_spread(state, ratio, psf)
-    return _estimate(blocks, patches, state, found, shift, names, hsi_wavelength_nm, rough, srf)
+    return _estimate(blocks, patches, state, found, shift, names, hsi_wavelength_nm, coarse, srf)
 
 
-def _refuse_empty(blocks: Sequence[Block], names: Sequence[str]) -> None:
+def _refuse_empty(blocks: Sequence[SampleBlock], names: Sequence[str]) -> None:
     pixels = sum(int(block.hsi_known().sum()) for block in blocks)
     if pixels < FEWEST_PIXELS:
         raise ImagingError(
@@ -166,16 +168,16 @@ def _contrast(parts: list[NDArray[np.float32]]) -> float:
     return float((pixels.std(axis=1) / np.maximum(mean, 1e-30)).max()) if pixels.size else 0.0
 
 
-def _refuse_strangers(rough: RoughShift) -> None:
-    if rough.agreement - max(rough.background, 0) < LEAST_AGREEMENT:
+def _refuse_strangers(coarse: CoarseShift) -> None:
+    if coarse.agreement - max(coarse.background, 0) < LEAST_AGREEMENT:
         raise ImagingError(
-            f"the detail of the two images does not agree (the HSI explains {max(rough.agreement, 0):.0%} of the "
-            f"MSI's at best, {max(rough.background, 0):.0%} by chance): do they show the same place at about the same "
+            f"the detail of the two images does not agree (the HSI explains {max(coarse.agreement, 0):.0%} of the "
+            f"MSI's at best, {max(coarse.background, 0):.0%} by chance): do they show the same place at about the same "
             "time, with enough contrast?",
         )
 
 
-def _refuse_undetermined(state: State) -> None:
+def _refuse_undetermined(state: EstimationState) -> None:
     fwhm, centre = state.gaussian.uncertainty
     if np.isfinite(fwhm) and min(fwhm, centre) > _UNDETERMINED:
         raise ImagingError(
@@ -190,13 +192,13 @@ def _candidates(
     fwhm: NDArray[np.float64] | None,
     msi_wavelength: NDArray[np.float64] | None,
     msi_fwhm: NDArray[np.float64] | None,
-    unlike: Sequence[str],
+    excluded_sensors: Sequence[str],
     srf: SpectralResponse | None,
 ) -> list[BandShapes]:
     """The rows among which each MSI band's is sought."""
     if srf is not None:
         return []
-    shapes = BandShapes.of(patch.hsi.shape[0], wavelength, fwhm, unlike)
+    shapes = BandShapes.of(patch.hsi.shape[0], wavelength, fwhm, excluded_sensors)
     bands = patch.msi.shape[0]
     if wavelength is None or msi_wavelength is None or msi_fwhm is None:
         return [shapes] * bands
@@ -205,14 +207,14 @@ def _candidates(
 
 
 def _estimate(
-    blocks: Sequence[Block],
+    blocks: Sequence[SampleBlock],
     patches: Sequence[PatchLike],
-    state: State,
+    state: EstimationState,
     psf: PointSpread,
     shift: tuple[float, float],
     names: tuple[str, ...],
     wavelength: NDArray[np.float64] | None,
-    rough: RoughShift,
+    coarse: CoarseShift,
     srf: SpectralResponse | None,
 ) -> Estimate:
     """Judge what was found and put it together."""
@@ -221,8 +223,8 @@ def _estimate(
     target = sample.spectra @ state.rows.T
     left = np.square(misfit(target, degraded, np.ones(len(target), dtype=bool))).mean(axis=0)
     explained = 1 - left / np.maximum(target.var(axis=0), 1e-300)
-    rising = line(degraded, target)[0] > 0
-    seen = np.ones(len(names), dtype=bool) if srf is not None else _seen(explained, rising, state.unlike)
+    rising = linear_fit(degraded, target)[0] > 0
+    seen = np.ones(len(names), dtype=bool) if srf is not None else _seen(explained, rising, state.band_pass_misfit)
     if not seen.any():
         raise ImagingError(
             f"no MSI band follows from the HSI's (at best {explained.max():.0%} of its variance is explained): are "
@@ -239,8 +241,8 @@ def _estimate(
         "psf": float(np.sqrt(np.mean(1 - explained[index]))),
     }
     model = ImagingModel(response, psf, shift, residual)
-    quality = _quality(state, rough, index)
-    field = _field(_watched(blocks, patches, state, index, quality["differing"]), model)
+    quality = _quality(state, coarse, index)
+    field = _field(_masked_patches(blocks, patches, state, index, quality["differing"]), model)
     left_out = tuple(name for band, name in enumerate(names) if not seen[band])
     return Estimate(
         model,
@@ -255,9 +257,9 @@ def _estimate(
     )
 
 
-def _quality(state: State, rough: RoughShift, index: NDArray[np.int64]) -> dict[str, float]:
+def _quality(state: EstimationState, coarse: CoarseShift, index: NDArray[np.int64]) -> dict[str, float]:
     return {
-        "agreement": rough.agreement,
+        "agreement": coarse.agreement,
         "pixels": float(state.kept.sum()),
         "differing": _differing(state),
         "psf_fwhm_error": state.gaussian.uncertainty[0],
@@ -266,10 +268,10 @@ def _quality(state: State, rough: RoughShift, index: NDArray[np.int64]) -> dict[
     }
 
 
-def _differing(state: State) -> float:
+def _differing(state: EstimationState) -> float:
     """Share of the pixels at which the images contradict each other; those that merely prove nothing are not it."""
     contradiction = misfit(state.sample.spectra @ state.rows.T, state.sample.degraded(state.coefficients), state.kept)
-    return float(1 - within(contradiction, state.kept).mean())
+    return float(1 - residual_inliers(contradiction, state.kept).mean())
 
 
 def _field(patches: Sequence[PatchLike], model: ImagingModel) -> Misregistration:
@@ -283,12 +285,12 @@ def _field(patches: Sequence[PatchLike], model: ImagingModel) -> Misregistration
 def _seen(
     explained: NDArray[np.float64],
     rising: NDArray[np.bool_],
-    unlike: NDArray[np.float64],
+    band_pass_misfit: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
     """MSI bands that lie within the HSI's: a band-pass explains them about as well as it does the others."""
     left = 1 - explained
     usual = np.quantile(left, 0.25)
-    outside = (unlike > _UNLIKE) & (left > _WORSE * usual)
+    outside = (band_pass_misfit > _OUTSIDE_MISFIT) & (left > _WORSE * usual)
     outside |= (explained < _WEAKLY_EXPLAINED) & (left > _MUCH_WORSE * usual)
     return np.asarray((explained >= _LEAST_EXPLAINED) & rising & ~outside)
 
@@ -301,7 +303,7 @@ def _units(
 
     R Y is the noisier side, so it is the one that is regressed: the other way round its noise would lower the gain.
     """
-    slope, intercept = line(degraded, target)
+    slope, intercept = linear_fit(degraded, target)
     left = np.square(target - degraded * slope - intercept).mean(axis=0)
     if (np.square(target - degraded).mean(axis=0) <= _SAME_UNITS * left).all():
         return np.ones_like(slope), np.zeros_like(slope)
@@ -343,7 +345,7 @@ def _warnings(
 
 
 @dataclass(frozen=True)
-class _Watched:
+class _MaskedPatch:
     """A patch with the MSI bands that have a row, and without what is clouded or changed."""
 
     hsi: NDArray[np.float32]
@@ -352,13 +354,13 @@ class _Watched:
     msi_valid: NDArray[np.bool_]
 
 
-def _watched(
-    blocks: Sequence[Block],
+def _masked_patches(
+    blocks: Sequence[SampleBlock],
     patches: Sequence[PatchLike],
-    state: State,
+    state: EstimationState,
     index: NDArray[np.int64],
     differing: float,
-) -> list[_Watched]:
+) -> list[_MaskedPatch]:
     """The patches for the shift's cells.
 
     Only in a scene that is clouded or changed at large do the dropped pixels stay out of them: where there is
@@ -370,6 +372,6 @@ def _watched(
             block = blocks[number]
             valid[block.number][block.row + row, block.column + column] = False
     return [
-        _Watched(patch.hsi, mask, patch.msi if len(index) == len(patch.msi) else patch.msi[index], patch.msi_valid)
+        _MaskedPatch(patch.hsi, mask, patch.msi if len(index) == len(patch.msi) else patch.msi[index], patch.msi_valid)
         for patch, mask in zip(patches, valid, strict=True)
     ]

@@ -1,6 +1,6 @@
 """Misregistration: where the HSI looks beside its nominal place on the MSI.
 
-Roughly first, by correlating the images' detail at every displacement in reach; then to a fraction of a pixel by
+Coarsely first, by correlating the images' detail at every displacement in reach; then to a fraction of a pixel by
 Lucas & Kanade's (1981) least squares on R Y and P B, with B moved instead of the images, so that nothing is
 interpolated. Per cell of the scene; the scene's figure is the cells' robust median.
 """
@@ -16,7 +16,7 @@ import torch
 from scipy import ndimage
 
 from hsfuse.errors import ImagingError
-from hsfuse.imaging.blind.samples import cut
+from hsfuse.imaging.blind.samples import sample_blocks
 from hsfuse.imaging.psf import BlurDecimate, PointSpread
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hsfuse.imaging.blind.samples import Block, PatchLike
+    from hsfuse.imaging.blind.samples import PatchLike, SampleBlock
     from hsfuse.imaging.model import ImagingModel
 
 REACH = 4.0
@@ -38,7 +38,7 @@ _MOST_UNSURE = 0.25  # HSI pixels, standard error of a cell that counts
 _CLIP = 4.0  # robust standard deviations of the detail
 _MAD_TO_SIGMA = 1.4826
 _COMPONENTS = 6
-_ROUGH_BLOCKS = 10
+_COARSE_BLOCKS = 10
 _ALIKE = 0.5  # of what is usually explained, or the cell is clouded or changed
 _LEAST_ALIKE = 0.1  # share of a band's variance in a cell that must be explained, or it has no say
 _MOSTLY = 0.8
@@ -72,7 +72,7 @@ class Misregistration:
 
 
 @dataclass(frozen=True)
-class RoughShift:
+class CoarseShift:
     """The displacement at which the images' detail agrees best."""
 
     x: int
@@ -101,7 +101,7 @@ def measure_shift(patches: Sequence[PatchLike], model: ImagingModel) -> Misregis
     Raises:
         ImagingError: No part of the pair has enough valid pixels and detail to tell.
     """
-    blocks = cut(patches, model.ratio)
+    blocks = sample_blocks(patches, model.ratio)
     wanted = [_expected(block, model) for block in blocks]
     shift = np.array(model.shift)
     for _ in range(_ROUNDS):
@@ -124,9 +124,9 @@ def measure_shift(patches: Sequence[PatchLike], model: ImagingModel) -> Misregis
     return Misregistration(float(shift[0]), float(shift[1]), spread, field, len(cells))
 
 
-def rough_shift(blocks: Sequence[Block], ratio: int) -> RoughShift:
+def coarse_shift(blocks: Sequence[SampleBlock], ratio: int) -> CoarseShift:
     """The displacement, to half an HSI pixel, at which the HSI's detail explains the MSI's best."""
-    blocks = blocks[:_ROUGH_BLOCKS]
+    blocks = blocks[:_COARSE_BLOCKS]
     hsi = [_components(block) for block in blocks]
     edge = min(min(block.rows, block.columns) for block in blocks)
     reach = min(REACH, max(edge / 5, 1.0))
@@ -140,10 +140,10 @@ def rough_shift(blocks: Sequence[Block], ratio: int) -> RoughShift:
     distance = np.hypot(steps[:, None] - y, steps[None, :] - x) / ratio
     far = scores[distance >= min(2.0, 0.75 * float(distance.max()))]
     pixels = _agreement(hsi, fine, ratio, int(steps[-1]), x, y)[1]
-    return RoughShift(x, y, float(scores.max()), float(np.quantile(far, 0.9)), pixels)
+    return CoarseShift(x, y, float(scores.max()), float(np.quantile(far, 0.9)), pixels)
 
 
-def _components(block: Block) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _components(block: SampleBlock) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """The block's leading principal components' detail (k, h, w), and where it is known."""
     known = block.hsi_known()
     spectra = block.hsi()[:, known].astype(np.float64)
@@ -213,14 +213,14 @@ def _clipped(detail: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.clip(detail, -bound, bound)
 
 
-def _expected(block: Block, model: ImagingModel) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _expected(block: SampleBlock, model: ImagingModel) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """R Y of a block, and where it is known."""
     image = np.tensordot(model.srf.matrix, block.hsi(), axes=1)
     return image, block.hsi_known()
 
 
 def _cells(
-    blocks: Sequence[Block],
+    blocks: Sequence[SampleBlock],
     wanted: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]],
     psf: PointSpread,
     shift: NDArray[np.float64],
@@ -256,7 +256,7 @@ def _parts(shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
 
 
 def _degraded(
-    block: Block,
+    block: SampleBlock,
     psf: PointSpread,
     shift: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
