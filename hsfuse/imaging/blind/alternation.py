@@ -26,6 +26,7 @@ from hsfuse.imaging.blind.spatial_fit import (
 )
 from hsfuse.imaging.blind.spectral_fit import SpectralMoments, fit_rows
 from hsfuse.imaging.psf import PointSpread
+from hsfuse.imaging.radiometry import linear_fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -158,14 +159,6 @@ def misfit(
     """R Y less the best gain and offset of P B, (N, c), fitted on the kept pixels."""
     gain, offset = linear_fit(degraded[kept], target[kept])
     return target - degraded * gain - offset
-
-
-def linear_fit(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gain and offset of y on x, column by column."""
-    middle_x, middle_y = x.mean(axis=0), y.mean(axis=0)
-    spread = np.maximum(np.square(x - middle_x).mean(axis=0), 1e-300)
-    gain = ((x - middle_x) * (y - middle_y)).mean(axis=0) / spread
-    return gain, middle_y - gain * middle_x
 
 
 def point_spread(

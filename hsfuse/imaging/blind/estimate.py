@@ -18,7 +18,6 @@ from hsfuse.errors import ImagingError
 from hsfuse.imaging.blind.alternation import (
     FEWEST_PIXELS,
     initial_state,
-    linear_fit,
     misfit,
     point_spread,
     update_psf,
@@ -29,6 +28,7 @@ from hsfuse.imaging.blind.inliers import residual_inliers
 from hsfuse.imaging.blind.samples import sample_blocks
 from hsfuse.imaging.blind.shift import Misregistration, coarse_shift, measure_shift
 from hsfuse.imaging.model import ImagingModel
+from hsfuse.imaging.radiometry import Radiometry, linear_fit
 from hsfuse.imaging.srf import SpectralResponse
 
 if TYPE_CHECKING:
@@ -53,7 +53,6 @@ _WORSE = 3.0  # ... if besides it is explained this many times worse than the be
 _LEAST_CONTRAST = 2e-3  # standard deviation over mean
 _LENIENCY = (0.3, 0.2, 0.1, 0.05)
 """Of the scene's contrast, round by round: while R and B are coarse, their own errors must not look like change."""
-_SAME_UNITS = 1.05  # residual variance with gain 1 and offset 0, over that of the best ones
 _MUCH_DIFFERING = 0.2
 _UNSURE_FWHM = 0.1
 _UNSURE_SHIFT = 0.1  # HSI pixels
@@ -68,11 +67,8 @@ class Estimate:
     model: ImagingModel
     """R, B and the shift; `model.residual` holds the relative residuals."""
 
-    gain: NDArray[np.float64]
-    """P B = gain · R Y + offset for each kept MSI band, shape (c,): 1 where both images have the same units."""
-
-    offset: NDArray[np.float64]
-    """In the MSI's units, shape (c,)."""
+    radiometry: Radiometry
+    """P B = gain · R Y + offset for each kept MSI band."""
 
     msi_index: tuple[int, ...]
     """The MSI bands (0-based) that have a row in R."""
@@ -231,13 +227,12 @@ def _estimate(
             "the band lists right?",
         )
     index = np.flatnonzero(seen)
-    gain, offset = _units(target[:, index], degraded[:, index])
+    radiometry = Radiometry.fit(target[:, index], degraded[:, index])
+    expected = radiometry.to_msi_units(target[:, index].T).T
     kept_names = tuple(names[band] for band in index)
     response = srf or SpectralResponse(state.rows[index], kept_names, wavelength)
     residual = {
-        "srf": float(
-            np.sqrt(np.mean(_relative(degraded[:, index] - target[:, index] * gain - offset, degraded[:, index])))
-        ),
+        "srf": float(np.sqrt(np.mean(_relative(degraded[:, index] - expected, degraded[:, index])))),
         "psf": float(np.sqrt(np.mean(1 - explained[index]))),
     }
     model = ImagingModel(response, psf, shift, residual)
@@ -246,8 +241,7 @@ def _estimate(
     left_out = tuple(name for band, name in enumerate(names) if not seen[band])
     return Estimate(
         model,
-        gain,
-        offset,
+        radiometry,
         tuple(index.tolist()),
         left_out,
         state.sensor,
@@ -293,22 +287,6 @@ def _seen(
     outside = (band_pass_misfit > _OUTSIDE_MISFIT) & (left > _WORSE * usual)
     outside |= (explained < _WEAKLY_EXPLAINED) & (left > _MUCH_WORSE * usual)
     return np.asarray((explained >= _LEAST_EXPLAINED) & rising & ~outside)
-
-
-def _units(
-    target: NDArray[np.float64],
-    degraded: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gain and offset of P B = gain · R Y + offset, exactly (1, 0) where that explains the pair as well.
-
-    R Y is the noisier side, so it is the one that is regressed: the other way round its noise would lower the gain.
-    """
-    slope, intercept = linear_fit(degraded, target)
-    left = np.square(target - degraded * slope - intercept).mean(axis=0)
-    if (np.square(target - degraded).mean(axis=0) <= _SAME_UNITS * left).all():
-        return np.ones_like(slope), np.zeros_like(slope)
-    slope = np.where(np.abs(slope) > 1e-12 * np.abs(slope).max(), slope, np.inf)
-    return 1 / slope, np.where(np.isfinite(slope), -intercept / slope, degraded.mean(axis=0))
 
 
 def _relative(residual: NDArray[np.float64], image: NDArray[np.float64]) -> NDArray[np.float64]:

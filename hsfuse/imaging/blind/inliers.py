@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import ndimage
 
+from hsfuse.imaging.radiometry import linear_fit
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -53,7 +55,7 @@ def consensus_inliers(
     Returns:
         Mask of shape (N,).
     """
-    contrast, telling = _contrast(target, neighbourhood)
+    contrast, telling = neighbourhood_contrast(target, neighbourhood)
     starts = [np.ones(len(target), dtype=bool), *_starts(design, neighbourhood, telling)]
     for width in _TOLERANCES:
         tolerance = width * contrast
@@ -67,6 +69,77 @@ def consensus_inliers(
     bound = _OUTLYING * _MAD_TO_SIGMA * np.median(misfit[chosen], axis=0)
     near = np.asarray((misfit <= np.clip(bound, tolerance, 2 * tolerance)).all(axis=1))
     return in_agreeing_neighbourhoods(target - difference, target, near, neighbourhood)
+
+
+def consensus_line(
+    projected: NDArray[np.float64],
+    degraded: NDArray[np.float64],
+    neighbourhood: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Pixels that lie on the line between the images, band by band, on which most of the scene's detail lies.
+
+    Args:
+        projected: R Y, shape (N, c).
+        degraded: P B, shape (N, c).
+        neighbourhood: The small neighbourhood of each pixel, shape (N,).
+
+    Returns:
+        Mask of shape (N,).
+    """
+    (contrast, telling), (other, varied) = (
+        neighbourhood_contrast(image, neighbourhood) for image in (projected, degraded)
+    )
+    telling = telling & varied if (telling & varied).any() else telling
+    starts = [np.ones(len(projected), dtype=bool), *_starts(projected[:, :1], neighbourhood, telling)]
+    for width in _TOLERANCES:
+        trials = [_line_inliers(projected, degraded, start, (contrast, other), width) for start in starts]
+        kept = trials[int(np.argmin([_bounded(misfit[telling], width) for misfit in trials]))] <= width
+        if kept.mean() >= _LEAST_SHARE:
+            break
+    return kept
+
+
+def _line_inliers(
+    projected: NDArray[np.float64],
+    degraded: NDArray[np.float64],
+    start: NDArray[np.bool_],
+    contrast: tuple[NDArray[np.float64], NDArray[np.float64]],
+    width: float,
+) -> NDArray[np.float64]:
+    """The misfit of each pixel, (N,), to the line that a start grows to, in the contrast of the image that has less.
+
+    A flat cloud in one image fits a line of slope nought in its own contrast; in the other's it does not.
+    """
+    kept = start
+    misfit = np.full(len(projected), np.inf)
+    for narrowing in _NARROWING:
+        slope, offset = linear_fit(degraded[kept], projected[kept])
+        left = np.abs(projected - degraded * slope - offset)
+        smaller = np.minimum(contrast[0], np.maximum(slope, 0) * contrast[1])
+        misfit = np.median(left / np.maximum(smaller, 1e-300), axis=1)
+        near = misfit <= narrowing * width
+        if near.sum() < _FEWEST_IN_NEIGHBOURHOOD:
+            break
+        kept = near
+    return misfit
+
+
+def _bounded(misfit: NDArray[np.float64], most: float) -> float:
+    return float(np.square(np.minimum(misfit, most)).mean())
+
+
+def neighbourhood_contrast(
+    target: NDArray[np.float64],
+    neighbourhood: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The usual contrast within a neighbourhood, (c,), and which pixels lie in neighbourhoods with detail, (N,)."""
+    _, number, counts = np.unique(neighbourhood, return_inverse=True, return_counts=True)
+    mean = np.stack([np.bincount(number, band) for band in target.T], axis=1) / counts[:, None]
+    square = np.square(target - mean[number])
+    spread = np.sqrt(np.stack([np.bincount(number, band) for band in square.T], axis=1) / counts[:, None])
+    usual = np.maximum(np.quantile(spread, 0.7, axis=0), 1e-12)
+    telling = (spread / usual).mean(axis=1) > _FLAT
+    return usual, telling[number]
 
 
 def without_rims(kept: NDArray[np.bool_], place: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -137,20 +210,6 @@ def residual_inliers(
     """Pixels whose misfits (N, c) all lie in the bulk of the trusted ones'."""
     scale = _MAD_TO_SIGMA * np.median(np.abs(misfit[trusted]), axis=0)
     return np.asarray((np.abs(misfit) <= np.maximum(bound * scale, allowed) + 1e-12).all(axis=1))
-
-
-def _contrast(
-    target: NDArray[np.float64],
-    neighbourhood: NDArray[np.int64],
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The usual contrast within a neighbourhood, (c,), and which pixels lie in neighbourhoods with detail, (N,)."""
-    _, number, counts = np.unique(neighbourhood, return_inverse=True, return_counts=True)
-    mean = np.stack([np.bincount(number, band) for band in target.T], axis=1) / counts[:, None]
-    square = np.square(target - mean[number])
-    spread = np.sqrt(np.stack([np.bincount(number, band) for band in square.T], axis=1) / counts[:, None])
-    usual = np.maximum(np.quantile(spread, 0.7, axis=0), 1e-12)
-    telling = (spread / usual).mean(axis=1) > _FLAT
-    return usual, telling[number]
 
 
 def _starts(

@@ -13,11 +13,15 @@ from scipy import ndimage
 from scipy.interpolate import BSpline
 
 from hsfuse.errors import ImagingError
+from hsfuse.imaging.psf import BlurDecimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from hsfuse.imaging.psf import PointSpread
+    from hsfuse.imaging.srf import SpectralResponse
 
 BLOCK = 32
 """Edge of a block in HSI pixels."""
@@ -30,6 +34,7 @@ _FINEST_PLAIN = 4  # up to this ratio the fine pixels themselves are the basis
 _DECILE = 0.65  # of white noise's variance, as windows of 8 × 8 pixels find it
 _MOST_MISSING = (0.02, 0.2, 0.4)  # of the MSI around an HSI pixel: the first that leaves enough pixels
 _ENOUGH = 100  # HSI pixels
+_MOSTLY = 0.8  # of the kernel's weight lies on known MSI pixels
 _NEIGHBOURHOOD = 12  # HSI pixels, edge of the neighbourhoods that are judged together
 
 
@@ -78,6 +83,16 @@ class SampleBlock:
     columns: int
     """Width in HSI pixels."""
 
+    @classmethod
+    def whole(cls, patch: PatchLike, ratio: int) -> SampleBlock:
+        """All of a patch.
+
+        Raises:
+            ImagingError: The patch's images do not fit each other.
+        """
+        _check(patch, ratio)
+        return cls(patch, 0, ratio, 0, 0, *patch.hsi_valid.shape)
+
     def hsi(self) -> NDArray[np.float32]:
         """Y, shape (C, rows, columns), 0 where not known."""
         part = self.patch.hsi[:, self._rows, self._columns]
@@ -102,6 +117,24 @@ class SampleBlock:
         part = part[:, (rows - rows[0])[:, None], columns - columns[0]]
         known = self.patch.msi_valid[rows[:, None], columns] & np.isfinite(part).all(axis=0)
         return _filled(part, known), known & inside
+
+    def projected(self, srf: SpectralResponse) -> NDArray[np.float64]:
+        """R Y, shape (c, rows, columns)."""
+        return np.tensordot(srf.matrix, self.hsi(), axes=1)
+
+    def degraded(self, psf: PointSpread) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """P B, shape (c, rows, columns), and where the MSI under it is known; `psf` has the shift in it."""
+        blur = BlurDecimate(psf)
+        margin = max(blur.margin, 0)
+        image, seen = self.msi(margin)
+        stack = np.concatenate([image, seen[None].astype(np.float32)])
+        # The block brings its own margin, so the operator's replicated one is cut off again.
+        pad = -(-margin // psf.ratio) * psf.ratio - margin
+        stack = np.pad(stack, ((0, 0), (pad, pad), (pad, pad)), mode="edge")
+        coarse = blur(torch.from_numpy(stack)).numpy().astype(np.float64)
+        rim = (margin + pad) // psf.ratio
+        inner = coarse[:, rim : coarse.shape[1] - rim, rim : coarse.shape[2] - rim]
+        return inner[:-1], np.asarray(inner[-1] > _MOSTLY)
 
     @property
     def _rows(self) -> slice:

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from scipy import ndimage
 
 from hsfuse.errors import ImagingError
 from hsfuse.imaging.blind.samples import sample_blocks
-from hsfuse.imaging.psf import BlurDecimate, PointSpread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
 
     from hsfuse.imaging.blind.samples import PatchLike, SampleBlock
     from hsfuse.imaging.model import ImagingModel
+    from hsfuse.imaging.psf import PointSpread
 
 REACH = 4.0
 """Displacements up to this many HSI pixels are looked for."""
@@ -102,7 +101,7 @@ def measure_shift(patches: Sequence[PatchLike], model: ImagingModel) -> Misregis
         ImagingError: No part of the pair has enough valid pixels and detail to tell.
     """
     blocks = sample_blocks(patches, model.ratio)
-    wanted = [_expected(block, model) for block in blocks]
+    wanted = [block.projected(model.srf) for block in blocks]
     shift = np.array(model.shift)
     for _ in range(_ROUNDS):
         cells = _cells(blocks, wanted, model.psf, shift)
@@ -213,27 +212,22 @@ def _clipped(detail: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.clip(detail, -bound, bound)
 
 
-def _expected(block: SampleBlock, model: ImagingModel) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """R Y of a block, and where it is known."""
-    image = np.tensordot(model.srf.matrix, block.hsi(), axes=1)
-    return image, block.hsi_known()
-
-
 def _cells(
     blocks: Sequence[SampleBlock],
-    wanted: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]],
+    wanted: Sequence[NDArray[np.float64]],
     psf: PointSpread,
     shift: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Each cell's displacement beside `shift`: (patch, column, row, x, y, standard error, likeness)."""
     found: list[list[float]] = []
-    for block, (expected, known) in zip(blocks, wanted, strict=True):
-        here, whole = _degraded(block, psf, shift)
+    for block, expected in zip(blocks, wanted, strict=True):
+        here, whole = block.degraded(_displaced(psf, shift))
         slopes = [
-            (_degraded(block, psf, shift + step)[0] - _degraded(block, psf, shift - step)[0]) / (2 * _STEP)
+            (block.degraded(_displaced(psf, shift + step))[0] - block.degraded(_displaced(psf, shift - step))[0])
+            / (2 * _STEP)
             for step in (np.array([_STEP, 0.0]), np.array([0.0, _STEP]))
         ]
-        both = known & whole
+        both = block.hsi_known() & whole
         if both.sum() < _FEWEST_IN_CELL:
             continue
         for part in _parts(both.shape):
@@ -248,31 +242,15 @@ def _cells(
     return np.array(found).reshape(-1, 7)
 
 
+def _displaced(psf: PointSpread, shift: NDArray[np.float64]) -> PointSpread:
+    return psf.shifted((float(shift[0]), float(shift[1])))
+
+
 def _parts(shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
     """A block's cells: rows and columns of each, even in size."""
     edges = [np.linspace(0, edge, max(round(edge / _CELL), 1) + 1).round().astype(int).tolist() for edge in shape]
     rows, columns = ([slice(*pair) for pair in itertools.pairwise(edge)] for edge in edges)
     return [(row, column) for row in rows for column in columns]
-
-
-def _degraded(
-    block: SampleBlock,
-    psf: PointSpread,
-    shift: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """P B of a block with B moved, and where the MSI under it is known."""
-    kernel = psf.shifted((float(shift[0]), float(shift[1])))
-    blur = BlurDecimate(kernel)
-    margin = max(blur.margin, 0)
-    image, seen = block.msi(margin)
-    stack = np.concatenate([image, seen[None].astype(np.float32)])
-    # The block brings its own margin, so the operator's replicated one is cut off again.
-    pad = -(-margin // psf.ratio) * psf.ratio - margin
-    stack = np.pad(stack, ((0, 0), (pad, pad), (pad, pad)), mode="edge")
-    coarse = blur(torch.from_numpy(stack)).numpy().astype(np.float64)
-    rim = (margin + pad) // psf.ratio
-    inner = coarse[:, rim : coarse.shape[1] - rim, rim : coarse.shape[2] - rim]
-    return inner[:-1], np.asarray(inner[-1] > _MOSTLY)
 
 
 def _displacement(

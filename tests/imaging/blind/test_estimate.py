@@ -57,7 +57,7 @@ def test_the_truth_is_found(
     assert angles(found.model.srf.matrix, truth.matrix).mean() < 10
     assert found.left_out == ()
     assert found.model.srf.msi_bands == truth.msi_bands
-    assert found.gain == pytest.approx(np.ones(len(truth.msi_bands)), abs=0.05)
+    assert found.radiometry.gain == pytest.approx(np.ones(len(truth.msi_bands)), abs=0.05)
 
 
 def test_bands_of_no_known_sensor_are_found(
@@ -88,8 +88,8 @@ def test_other_units_come_out_as_gain_and_offset(
     patch = spoil(make_pair(load_srf("sentinel-2a", wavelength).response, 3, 1.1, (0.3, 0.0)))
     patch.msi = patch.msi * 2000 + 100
     found = estimate_imaging([patch], 3, wavelength)
-    assert found.gain == pytest.approx(np.full(4, 2000), rel=0.05)
-    assert found.offset == pytest.approx(np.full(4, 100), abs=25)
+    assert found.radiometry.gain == pytest.approx(np.full(4, 2000), rel=0.05)
+    assert found.radiometry.offset == pytest.approx(np.full(4, 100), abs=25)
     assert found.model.psf.fwhm == pytest.approx((1.1, 1.1), rel=0.1)
     assert found.model.srf.matrix.sum(axis=1) == pytest.approx(1)
 
