@@ -32,11 +32,11 @@ _OUTLYING = 5.0  # robust standard deviations
 _RELATIVE = 0.08  # of a pixel's value: R's own errors
 _OF_RANGE = 0.5  # of the range among a pixel's neighbours: a shift of half a pixel, an error of the PSF
 _OF_CONTRAST = 0.15  # of a band's contrast within neighbourhoods
-_CONNECTED = 0.5  # of the tolerance: pixels beside a disagreeing one that disagree as well
+_CONNECTED = 0.75  # of the tolerance: pixels beside a disagreeing one that disagree as well
 _PATCH = 5  # HSI pixels, edge of what is a patch; a single broken MSI pixel shows in 3 × 3 HSI pixels and has no rim
-_DENSE = 0.75  # of such a square disagrees
+_DENSE = 0.6  # of such a square disagrees
 _RIM_WIDTH = 2  # HSI pixels
-_NEIGHBOURHOOD = 12  # HSI pixels
+_NEIGHBOURHOOD = 6  # HSI pixels: a line needs few, and small ones lie clear of a cloud more often
 _MAD_TO_SIGMA = 1.4826
 
 
@@ -84,8 +84,7 @@ class Agreement:
             return cls._undetermined(model)
         found = cls._of(model, projected, degraded, agreeing, number)
         for _ in range(_ROUNDS):
-            masks = [_agreeing(found, view) for view in views]
-            agreeing = np.concatenate([mask[view.known] for mask, view in zip(masks, views, strict=True)])
+            agreeing = np.concatenate([_agreeing(found, view)[view.known] for view in views])
             if agreeing.sum() < max(_FEWEST_PIXELS, _LEAST_CONSENSUS * pixels):
                 return cls._undetermined(model)
             found = cls._of(model, projected, degraded, agreeing, number)
@@ -104,7 +103,9 @@ class Agreement:
         misfit = degraded - radiometry.to_msi_units(projected.T).T
         noise = _MAD_TO_SIGMA * np.median(np.abs(misfit[agreeing]), axis=0)
         noise = np.where(radiometry.follows, noise, np.inf)
-        contrast, _ = neighbourhood_contrast(degraded[agreeing], neighbourhood[agreeing])
+        # Of all pixels, lest it shrink with what is dropped, and in the image that has less: a fault adds to one.
+        own, _ = neighbourhood_contrast(projected, neighbourhood)
+        contrast = np.minimum(neighbourhood_contrast(degraded, neighbourhood)[0], radiometry.gain * own)
         return cls(model, radiometry, noise, contrast, float(1 - agreeing.mean()))
 
     @classmethod

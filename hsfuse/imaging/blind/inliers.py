@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _STARTS = 24
 _TOLERANCES = (0.3, 0.6, 1.2, 2.4)  # of the contrast within a neighbourhood: the first that suits enough pixels
 _LEAST_SHARE = 0.25  # of the pixels
+_MOST_OF_THEM = 0.5  # the first tolerance that suits so many is better than a strict one that suits the sea alone
 _LIKE = 0.5  # of the usual correlation within a neighbourhood
 _FEWEST_IN_NEIGHBOURHOOD = 9
 _RIM_WIDTH = 2  # HSI pixels, as far as the kernels that are fitted reach
@@ -91,12 +92,14 @@ def consensus_line(
     )
     telling = telling & varied if (telling & varied).any() else telling
     starts = [np.ones(len(projected), dtype=bool), *_starts(projected[:, :1], neighbourhood, telling)]
+    best = np.zeros(len(projected), dtype=bool)
     for width in _TOLERANCES:
         trials = [_line_inliers(projected, degraded, start, (contrast, other), width) for start in starts]
         kept = trials[int(np.argmin([_bounded(misfit[telling], width) for misfit in trials]))] <= width
-        if kept.mean() >= _LEAST_SHARE:
-            break
-    return kept
+        if kept.mean() >= _MOST_OF_THEM:
+            return kept
+        best = kept if best.mean() < _LEAST_SHARE else best
+    return best
 
 
 def _line_inliers(
