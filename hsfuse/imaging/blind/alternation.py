@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hsfuse.errors import ImagingError
+from hsfuse.imaging.blind.fallback import UndeterminedError
 from hsfuse.imaging.blind.inliers import (
     consensus_inliers,
     in_agreeing_neighbourhoods,
@@ -42,6 +43,7 @@ FEWEST_PIXELS = 30
 """HSI pixels, valid and alike in both images, below which nothing is estimated."""
 _COMPONENTS = 8
 _LEAST_STRICT = 0.15  # of the pixels: with fewer the images are alike only loosely, and the strict rules do not hold
+_ENOUGH_TO_CONTRADICT = 10 * FEWEST_PIXELS  # HSI pixels
 _FREE_GAIN = 0.04  # a free kernel must cut the held-out residual variance by this share
 _FREE_STRENGTHS = (1e-3, 1e-2, 1e-1)
 
@@ -65,9 +67,9 @@ def initial_state(blocks: Sequence[SampleBlock], ratio: int, coarse: CoarseShift
     """The registered sample, and its pixels that agree under a usual blur."""
     sample = gather_pixels(blocks, ratio, (coarse.x, coarse.y))
     if len(sample.spectra) < FEWEST_PIXELS:
-        raise ImagingError(
+        raise UndeterminedError(
             f"the pair has {len(sample.spectra)} HSI pixels with a valid MSI around them, fewer than the "
-            f"{FEWEST_PIXELS} that an estimate needs: give --srf and --psf",
+            f"{FEWEST_PIXELS} that an estimate needs",
         )
     usual = GaussianKernel.usual()
     coefficients = usual.coefficients(sample.basis)
@@ -93,7 +95,8 @@ def _alike(sample: PairSample, coefficients: NDArray[np.float64]) -> NDArray[np.
 
 def _enough(kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
     if kept.sum() < FEWEST_PIXELS:
-        raise ImagingError(
+        kind = ImagingError if kept.size >= _ENOUGH_TO_CONTRADICT else UndeterminedError
+        raise kind(
             f"only {int(kept.sum())} of {kept.size} HSI pixels show the same in both images, fewer than the "
             f"{FEWEST_PIXELS} that an estimate needs: clouds, change or another place",
         )
@@ -135,6 +138,12 @@ def update_psf(
     strict = in_agreeing_neighbourhoods(target, degraded, without_rims(kept, sample.place), sample.neighbourhood)
     kept = _enough(strict if strict.sum() >= _LEAST_STRICT * len(strict) else kept)
     return replace(state, gaussian=gaussian, coefficients=coefficients, kept=kept)
+
+
+def with_usual_psf(state: EstimationState) -> EstimationState:
+    """The state with a round PSF of one HSI pixel where the windows look, in place of what was fitted."""
+    usual = replace(GaussianKernel.usual(), uncertainty=state.gaussian.uncertainty)
+    return replace(state, gaussian=usual, coefficients=usual.coefficients(state.sample.basis))
 
 
 def _moved(

@@ -65,6 +65,18 @@ class BandShapes:
         prior = np.concatenate([(1 - share) * np.full(len(free), 1 / len(free)), share * weight])
         return cls(np.concatenate([free, known]), np.log(prior), _sensors(tables, centre, fwhm))
 
+    def of_sensors_near(
+        self, centre_nm: NDArray[np.float64], fwhm_nm: NDArray[np.float64], hsi_wavelength_nm: NDArray[np.float64]
+    ) -> BandShapes:
+        """The same without the sensors whose bands lie elsewhere than those whose centres and widths are known."""
+        reach = np.maximum(0.5 * fwhm_nm, 15.0)
+        sensors = {
+            name: rows
+            for name, rows in self.sensors.items()
+            if len(rows) == len(centre_nm) and (np.abs(rows @ hsi_wavelength_nm - centre_nm) <= reach).all()
+        }
+        return replace(self, sensors=sensors)
+
     def near(self, centre_nm: float, fwhm_nm: float, hsi_wavelength_nm: NDArray[np.float64]) -> BandShapes:
         """Only the candidates about a band whose centre and width are known, and above all those of just these."""
         mean = self.rows @ hsi_wavelength_nm

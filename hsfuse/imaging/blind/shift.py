@@ -42,6 +42,7 @@ _ALIKE = 0.5  # of what is usually explained, or the cell is clouded or changed
 _LEAST_ALIKE = 0.1  # share of a band's variance in a cell that must be explained, or it has no say
 _MOSTLY = 0.8
 _BETTER_CELLS = 0.8  # quantile
+_AS_GOOD = 0.1  # more of the variance left over than at the best displacement, as a share
 _FLAT = 1e-3  # of the strongest cell's variance
 
 
@@ -126,7 +127,7 @@ def measure_shift(patches: Sequence[PatchLike], model: ImagingModel) -> Misregis
 def coarse_shift(blocks: Sequence[SampleBlock], ratio: int) -> CoarseShift:
     """The displacement, to half an HSI pixel, at which the HSI's detail explains the MSI's best."""
     blocks = blocks[:_COARSE_BLOCKS]
-    hsi = [_components(block) for block in blocks]
+    hsi = [principal_detail(block, _COMPONENTS) for block in blocks]
     edge = min(min(block.rows, block.columns) for block in blocks)
     reach = min(REACH, max(edge / 5, 1.0))
     step = max(round(ratio / 2), 1)
@@ -134,7 +135,7 @@ def coarse_shift(blocks: Sequence[SampleBlock], ratio: int) -> CoarseShift:
     fine = [block.msi(int(np.abs(steps).max())) for block in blocks]
     places = steps.tolist()
     scores = np.array([[_agreement(hsi, fine, ratio, places[-1], x, y)[0] for x in places] for y in places])
-    row, column = np.unravel_index(scores.argmax(), scores.shape)
+    row, column = _best(scores, steps)
     y, x = int(steps[row]), int(steps[column])
     distance = np.hypot(steps[:, None] - y, steps[None, :] - x) / ratio
     far = scores[distance >= min(2.0, 0.75 * float(distance.max()))]
@@ -142,15 +143,26 @@ def coarse_shift(blocks: Sequence[SampleBlock], ratio: int) -> CoarseShift:
     return CoarseShift(x, y, float(scores.max()), float(np.quantile(far, 0.9)), pixels)
 
 
-def _components(block: SampleBlock) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The block's leading principal components' detail (k, h, w), and where it is known."""
+def _best(scores: NDArray[np.float64], steps: NDArray[np.int64]) -> tuple[int, int]:
+    """Row and column of the greatest score; among some that are as good, of the least displacement.
+
+    A regular scene, such as waves or rows of crops, agrees with itself at many displacements.
+    """
+    alike = scores >= scores.max() - min(_AS_GOOD * (1 - scores.max()), 0.02)
+    distance = np.where(alike, np.hypot(steps[:, None], steps[None, :]), np.inf)
+    row, column = np.unravel_index(distance.argmin(), scores.shape)
+    return int(row), int(column)
+
+
+def principal_detail(block: SampleBlock, count: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Detail of a block's leading principal components, at most `count` of them, (k, h, w), and where it is known."""
     known = block.hsi_known()
     spectra = block.hsi()[:, known].astype(np.float64)
     centred = spectra - spectra.mean(axis=1, keepdims=True)
-    vectors = np.linalg.svd(centred @ centred.T, hermitian=True)[0][:, :_COMPONENTS]
+    vectors = np.linalg.svd(centred @ centred.T, hermitian=True)[0][:, :count]
     images = np.zeros((vectors.shape[1], *known.shape))
     images[:, known] = vectors.T @ centred
-    return _detail(images, known), known
+    return local_detail(images, known), known
 
 
 def _agreement(
@@ -165,7 +177,7 @@ def _agreement(
     left, spread, pixels = [], [], 0
     for (components, known), (image, seen) in zip(hsi, fine, strict=True):
         coarse, whole = _means(image, seen, ratio, margin + y, margin + x, known.shape)
-        detail, both = _detail(coarse, known & whole), known & whole
+        detail, both = local_detail(coarse, known & whole), known & whole
         for part in _parts(both.shape):
             inside = both[part]
             if inside.sum() < 4 * (len(components) + 1):
@@ -199,7 +211,7 @@ def _means(
     return means, seen[rows, columns].reshape(apart).mean(axis=(1, 3)) > _MOSTLY
 
 
-def _detail(images: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+def local_detail(images: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Images (k, h, w) less their local mean over 5 × 5 known pixels, 0 where not known."""
     weight = ndimage.uniform_filter(known.astype(np.float64), 5, mode="nearest")
     local = ndimage.uniform_filter(np.where(known, images, 0), (0, 5, 5), mode="nearest")
