@@ -137,13 +137,15 @@ def simulated(data: Path, *, unlisted: bool) -> None:
     for case in CASES:
         pair, wavelength = make_pair(data, case)
         start = time.perf_counter()
-        found = estimate_imaging([pair], case.ratio, wavelength, unlike=sisters(case.sensor) if unlisted else ())
+        found = estimate_imaging(
+            [pair], case.ratio, wavelength, excluded_sensors=sisters(case.sensor) if unlisted else ()
+        )
         seconds = time.perf_counter() - start
         truth, index = pair.model, list(found.msi_index)
         widths.append(100 * np.abs(np.array(found.model.psf.fwhm) / truth.psf.fwhm - 1).max())
         shifts.append(np.hypot(*(np.array(found.model.shift) - truth.shift)))
         angles.append(row_angles(found.model.srf.matrix, truth.srf.matrix[index]).mean())
-        msi = ((pair.msi[index].T - found.offset) / found.gain).T.astype(np.float32)
+        msi = found.radiometry.to_hsi_units(pair.msi[index])
         kept = ImagingModel(truth.srf.select(index), truth.psf, truth.shift)
         losses.append([
             fused_psnr(pair, kept, pair.msi[index], method) - fused_psnr(pair, found.model, msi, method)

@@ -185,7 +185,7 @@ def compare(
         check_csv_target(csv, overwrite=overwrite)
     compute = compute or Compute()
     jobs = {name: Job(method, compute, seed=seed) for name, method in choose_entrants(methods, weights).items()}
-    truth = None if reference is None else Scene.open(str(reference))
+    truth = None if reference is None else Scene.open(str(reference), screen=False)
     if truth is not None and isinstance(wanted, PairRequest):
         scenes = wanted.open_scenes()
         Reference.of_pair(scenes, truth)  # refused before anything is estimated

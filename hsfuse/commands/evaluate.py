@@ -107,7 +107,7 @@ def evaluate(
 
 
 def _with_reference(fused: PathLike, reference: PathLike, ratio: float | None) -> Evaluation[FullReferenceScores]:
-    ours, truth = Scene.open(str(fused)), Scene.open(str(reference))
+    ours, truth = (Scene.open(str(path), screen=False) for path in (fused, reference))
     matched = Reference.of_image(ours, truth)
     warnings = list(matched.match.warnings)
     if ratio is None:

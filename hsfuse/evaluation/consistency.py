@@ -18,56 +18,15 @@ from hsfuse.scenes import PixelWindow, Scene, ScenePair, nesting_offset
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
     from hsfuse.imaging import ImagingModel
     from hsfuse.pairs.pair import PairRequest
-    from hsfuse.scenes import PairBlock
 
 _TILE_NUMBERS = 2**24  # of the fused image held at a time
 _KNOWN = 0.999  # share of a blurred pixel's weight that lies on valid pixels
-_SAME_UNITS = 1.05  # residual variance of the MSI as it is, over that after the best gain and offset
-
-
-@dataclass(frozen=True, eq=False)
-class Units:
-    """What brings an MSI into the units of its HSI: value · gain + offset, per band."""
-
-    gain: NDArray[np.float32]
-    """Shape (c,)."""
-
-    offset: NDArray[np.float32]
-    """In the HSI's units, shape (c,)."""
-
-    unlike: tuple[int, ...]
-    """MSI bands, 0-based in the model, that do not follow the HSI at all; they are left as they are."""
-
-    @classmethod
-    def fit(cls, blocks: Sequence[PairBlock], imaging: ImagingModel) -> Units:
-        """Least squares of R Y on P B over a sample; none where the units are the same already."""
-        parts = [_seen_by_both(block, imaging) for block in blocks]
-        x = np.concatenate([part[0] for part in parts], axis=1)
-        y = np.concatenate([part[1] for part in parts], axis=1)
-        one, zero = np.ones(len(x), np.float32), np.zeros(len(x), np.float32)
-        if x.shape[1] < 2:
-            return cls(one, zero, ())
-        off_x, off_y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
-        spread = np.square(off_x).sum(axis=1)
-        gain = np.divide((off_x * off_y).sum(axis=1), spread, out=np.zeros_like(spread), where=spread > 0)
-        offset = y.mean(axis=1) - gain * x.mean(axis=1)
-        left = np.square(off_y - gain[:, None] * off_x).sum(axis=1)
-        if (np.square(y - x).sum(axis=1) <= _SAME_UNITS * left).all():
-            return cls(one, zero, ())
-        follows = gain > 0
-        unlike = tuple(np.flatnonzero(~follows).tolist())
-        gain, offset = np.where(follows, gain, 1), np.where(follows, offset, 0)
-        return cls(gain.astype(np.float32), offset.astype(np.float32), unlike)
-
-    def apply(self, msi: NDArray[np.float32]) -> NDArray[np.float32]:
-        """P (c, H, W) in the HSI's units."""
-        return msi * self.gain[:, None, None] + self.offset[:, None, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +45,6 @@ class FusedViews:
     pair: Pair
     """The pair over the area that the fused image covers, with R and B."""
 
-    units: Units
-    """Of the MSI."""
-
     warnings: tuple[str, ...]
     """Sentences for the user."""
 
@@ -103,7 +59,7 @@ class FusedViews:
         Raises:
             RequestError: An image cannot be read, they do not belong together, or the imaging model is not to be had.
         """
-        image = Scene.open(str(fused))
+        image = Scene.open(str(fused), screen=False)
         scenes, request = (pair.scenes, pair.request) if isinstance(pair, Pair) else (pair.open_scenes(), pair)
         own = [band for band in range(image.count) if band != image.alpha_band]
         match = match_bands(image.path, image.bands, own, scenes.hsi, among=scenes.hsi_bands)
@@ -115,13 +71,13 @@ class FusedViews:
                 hsi_bands=match.other, msi_bands=scenes.msi_bands, window=area, ratio=scenes.ratio,
             )  # fmt: skip
             pair = Pair.of_scenes(part, request)
-        units = Units.fit([block.for_fits() for block in pair.sample], pair.imaging)
         window = pair.window.scaled(pair.ratio)
         warnings = [*match.warnings, *pair.findings, *pair.warnings]
-        if units.unlike:
-            names = ", ".join(pair.imaging.srf.msi_bands[band] for band in units.unlike)
+        if not pair.agreement.radiometry.follows.all():
+            unlike = np.flatnonzero(~pair.agreement.radiometry.follows)
+            names = ", ".join(pair.imaging.srf.msi_bands[band] for band in unlike)
             warnings.append(f"MSI band(s) {names} do not follow the HSI: their units were taken to be its own")
-        return cls(image, match.fused, (window.column - column, window.row - row), pair, units, tuple(warnings))
+        return cls(image, match.fused, (window.column - column, window.row - row), pair, tuple(warnings))
 
     def tiles(self, block: int) -> Iterator[FusedView]:
         """The area in tiles whose edges are multiples of `block` HSI pixels, but for the last ones."""
@@ -146,7 +102,7 @@ class FusedViews:
         if not valid.any() or not block.hsi_valid.any():
             return None
         values = fill_holes(fused.values, fused.valid)
-        msi = self.units.apply(fill_holes(block.msi, block.msi_valid))
+        msi = pair.agreement.radiometry.to_hsi_units(fill_holes(block.msi, block.msi_valid))
         inner = PixelWindow(core.column - around.column, core.row - around.row, core.width, core.height)
         coarse, fine = _cut(inner), _cut(inner.scaled(pair.ratio))
         return FusedView(
@@ -190,14 +146,6 @@ def _whole_pixels(image: Scene, pair: ScenePair, column: int, row: int) -> Pixel
             "pair that it was fused from"
         )
     return area
-
-
-def _seen_by_both(block: PairBlock, imaging: ImagingModel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """P B and R Y at the pixels where both are known, (c, n) in float64."""
-    known = block.hsi_valid & _known(block.msi_valid, imaging)
-    seen = _blurred(fill_holes(block.msi, block.msi_valid), imaging)[:, known]
-    expected = imaging.srf.project(torch.from_numpy(block.hsi[:, known][..., None]))[..., 0].numpy()
-    return seen.astype(np.float64), expected.astype(np.float64)
 
 
 def _blurred(image: NDArray[np.float32], imaging: ImagingModel) -> NDArray[np.float32]:

@@ -94,7 +94,7 @@ class FullResolution(Resolution):
             path = Path(folder) / "fused.tif"
             with Cost() as cost:
                 run = job.write(self._pair, path, progress=progress)
-            fused = Scene.open(str(path))
+            fused = Scene.open(str(path), screen=False)
             scores, warnings = self._reference.score(fused, self._pair.ratio, called=name)
         return Outcome(cost, scores, (*_by(name, run.warnings), *warnings))
 

@@ -4,18 +4,21 @@ Explicit, differentiable operators on torch tensors, one implementation for simu
 evaluating. This package knows arrays, never rasters.
 """
 
+from hsfuse.imaging.blind.agreement import Agreement
 from hsfuse.imaging.blind.estimate import Estimate, estimate_imaging
 from hsfuse.imaging.blind.samples import PatchLike
 from hsfuse.imaging.blind.shift import Misregistration, measure_shift
 from hsfuse.imaging.model import ImagingModel
 from hsfuse.imaging.noise import spatial_noise
 from hsfuse.imaging.psf import BlurDecimate, PointSpread, upsample
+from hsfuse.imaging.radiometry import Radiometry
 from hsfuse.imaging.sources import LoadedSrf, load_psf, load_srf
 from hsfuse.imaging.srf import BandCoverage, SpectralResponse
 from hsfuse.imaging.tables import SensorTable, load_table, parse_sensor, sensor_names
 from hsfuse.imaging.wald import WaldPair, add_noise, degrade, degrade_pair
 
 __all__ = [
+    "Agreement",
     "BandCoverage",
     "BlurDecimate",
     "Estimate",
@@ -24,6 +27,7 @@ __all__ = [
     "Misregistration",
     "PatchLike",
     "PointSpread",
+    "Radiometry",
     "SensorTable",
     "SpectralResponse",
     "WaldPair",

@@ -118,7 +118,7 @@ class SpectralResponse:
             ImagingError: The wavelengths are not positive numbers, or no band is covered.
         """
         centre, fwhm = _checked_bands(hsi_wavelength_nm, hsi_fwhm_nm)
-        low, high = cells(centre, fwhm)
+        low, high = band_edges(centre, fwhm)
         grid = np.arange(table.wavelength_nm[0] - 1, table.wavelength_nm[-1] + 2)  # nm
         response = table.sampled(grid)
         seen = ((grid[:, None] >= low) & (grid[:, None] <= high)).any(axis=1)
@@ -179,7 +179,7 @@ def band_spacing(centre: NDArray[np.float64]) -> NDArray[np.float64]:
     return spacing
 
 
-def cells(
+def band_edges(
     centre: NDArray[np.float64],
     fwhm: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

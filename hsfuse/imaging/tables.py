@@ -167,10 +167,10 @@ def _parse(text: str, name: str) -> SensorTable:
     return SensorTable(name, grid, tuple(band for band, _, _ in blocks), np.stack(rows), source)
 
 
-_Block = tuple[str, "NDArray[np.float64]", "NDArray[np.float64]"]
+_BandCurve = tuple[str, "NDArray[np.float64]", "NDArray[np.float64]"]
 
 
-def _column_blocks(lines: list[str], name: str) -> list[_Block]:
+def _column_blocks(lines: list[str], name: str) -> list[_BandCurve]:
     heading, *body = [line for line in lines if not _is_comment(line)]
     names = _split(heading)
     values = _numbers([_split(line) for line in body], len(names), name)
@@ -179,7 +179,7 @@ def _column_blocks(lines: list[str], name: str) -> list[_Block]:
     return [(band, wavelength[order], values[order, index + 1]) for index, band in enumerate(names[1:])]
 
 
-def _comment_blocks(lines: list[str], name: str) -> list[_Block]:
+def _comment_blocks(lines: list[str], name: str) -> list[_BandCurve]:
     """One block of (wavelength, response[, spread]) a band, named by the comment above it."""
     found: list[tuple[str, list[list[str]]]] = []
     label, comments = "", ""

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypedDict
 
 from hsfuse.errors import PairError, RequestError
+from hsfuse.imaging import Agreement
 from hsfuse.pairs.imaging_source import find_imaging
 from hsfuse.scenes import MAX_RATIO, PixelWindow, Scene, ScenePair, parse_band_list
 from hsfuse.subspace.patch import PairPatch
@@ -22,6 +23,8 @@ PathLike = str | os.PathLike[str]
 
 WARN_SHIFT = 0.3
 """HSI pixels of misregistration from which on the user is warned."""
+WARN_DIFFERING = 0.02
+"""Share of the pixels that differ between the images from which on the user is warned."""
 REFUSE_SHIFT = 2.0
 """HSI pixels of misregistration from which on a pair is refused unless it is allowed."""
 
@@ -147,6 +150,9 @@ class Pair:
     sample: tuple[PairBlock, ...]
     """Windows spread evenly over the area in use, or all of it if it is small: what statistics are fitted on."""
 
+    agreement: Agreement
+    """Where the two images show the same thing, and their units: one for every fit."""
+
     request: PairRequest
     """What was asked for."""
 
@@ -177,6 +183,12 @@ class Pair:
         if request.coregister and shift is not None:
             scenes = scenes.shifted(-shift.x, -shift.y)
             imaging, sample = replace(imaging, shift=(0.0, 0.0)), scenes.sample()
+        agreement = Agreement.fit([block.for_fits() for block in sample], imaging)
+        if agreement.share > WARN_DIFFERING:
+            warnings.append(
+                f"{agreement.share:.0%} of the HSI pixels differ between the images (clouds, change, shadow): they are "
+                "fused, but no fit learns from them"
+            )
         return cls(
             scenes=scenes,
             imaging=imaging,
@@ -186,6 +198,7 @@ class Pair:
             estimate=found.estimate,
             warnings=tuple(dict.fromkeys(warnings)),
             sample=tuple(sample),
+            agreement=agreement,
             request=request,
         )
 
@@ -227,7 +240,7 @@ class Pair:
     @cached_property
     def patches(self) -> tuple[PairPatch, ...]:
         """The sample as methods are fitted on it: without what no fit should learn from, holes filled."""
-        return tuple(PairPatch.of(block.for_fits()) for block in self.sample)
+        return tuple(PairPatch.of(self.for_fits(block)) for block in self.sample)
 
     def read(self, window: PixelWindow) -> PairBlock:
         """Both images under a window of HSI pixels, counted from the upper left of the area in use.
@@ -239,6 +252,17 @@ class Pair:
         if len(self.sample) == 1 and self.sample[0].hsi_valid.shape == (self.window.height, self.window.width):
             return self.sample[0].crop(window)
         return self.scenes.read(window)
+
+    def for_fits(self, block: PairBlock) -> PairBlock:
+        """A window of the pair as every fit should see it: pixels are not valid that are suspect in themselves, or that
+        differ between the images.
+        """
+        block = block.for_fits()
+        return block.where_hsi(self.agreement.where(block))
+
+    def read_for_fits(self, window: PixelWindow) -> PairBlock:
+        """`read`, as every fit should see it."""
+        return self.for_fits(self.read(window))
 
 
 def _judge(shift: Misregistration, warnings: list[str], request: PairRequest) -> None:

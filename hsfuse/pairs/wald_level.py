@@ -170,7 +170,7 @@ class ReducedPair:
         wide = PixelWindow(
             window.column - left, window.row - top, left + window.width + right, top + window.height + bottom
         )
-        block = self._pair.read(wide.scaled(self._pair.ratio)).for_fits()
+        block = self._pair.read_for_fits(wide.scaled(self._pair.ratio))
         wald = degraded(block, self._pair.imaging, self._noise if self._restore else None, wide)
         return WaldBlock.of(wald, PixelWindow(left, top, window.width, window.height))
 
@@ -180,7 +180,7 @@ class ReducedPair:
         area = self._pair.window
         width, height = min(area.width, _NOISE_EDGE), min(area.height, _NOISE_EDGE)
         middle = PixelWindow((area.width - width) // 2, (area.height - height) // 2, width, height)
-        return LostNoise.of(self._pair.read(middle).for_fits(), self.model, self._seed)
+        return LostNoise.of(self._pair.read_for_fits(middle), self.model, self._seed)
 
 
 class SimulatedPair:

@@ -105,6 +105,15 @@ class PairBlock:
             self.msi_suspect[under],
         )
 
+    def where_hsi(self, kept: NDArray[np.bool_]) -> PairBlock:
+        """The same with fewer valid HSI pixels: those that are `kept` as well, (h, w)."""
+        if kept.all():
+            return self
+        valid = self.hsi_valid & kept
+        missing = None if self.hsi_missing is None else self.hsi_missing & valid
+        hsi = np.where(valid, self.hsi, np.float32(0))
+        return replace(self, hsi=hsi, hsi_valid=valid, hsi_missing=missing)
+
     def for_fits(self) -> PairBlock:
         """The block as fits should see it: pixels that are suspect are not valid."""
         hsi, hsi_valid = _without(self.hsi, self.hsi_valid, self.hsi_suspect)

@@ -118,8 +118,8 @@ class Scene:
         Args:
             path: A file, an ENVI header, or any path that GDAL knows.
             wavelengths: A text table of wavelengths that overrules the metadata.
-            screen: Look for fill that no tag declares and for gross values (`hsfuse.scenes.screen`); without,
-                every number is taken as it is.
+            screen: Look for fill that no tag declares, for gross values and for bands that hold no image
+                (`hsfuse.scenes.screen`); without, every number is taken as it is.
 
         Raises:
             SceneError: there is no such file, it is no raster, it breaks off, or it holds no data.
@@ -151,7 +151,8 @@ class Scene:
         encoding = Encoding.of_file(raster.dtype.name, dataset.nodatavals, *gains(dataset))
         bands, metadata_warnings = read_bands(dataset, wavelengths)
         contents = look_into(raster, encoding, bands.names)
-        bands = bands.mark_bad([*contents.empty_bands, *contents.idle_bands])
+        idle = contents.idle_bands if strict else {}
+        bands = bands.mark_bad([*contents.empty_bands, *idle])
         if contents.alpha_band is not None:
             bands = bands.mark_bad([contents.alpha_band])
         return cls(
@@ -164,7 +165,7 @@ class Scene:
             tags=MappingProxyType(tags_of(dataset)),
             alpha_band=contents.alpha_band,
             empty_bands=contents.empty_bands,
-            idle_bands=MappingProxyType(contents.idle_bands),
+            idle_bands=MappingProxyType(idle),
             repeats=MappingProxyType(find_repeats(contents.sample, contents.images)),
             metadata_warnings=metadata_warnings,
             screen=screen(contents.sample, encoding, contents.images, strict=strict),

@@ -64,7 +64,7 @@ def noise_pair(model, rows, columns, holes=False, garbage=0.0, seed=3):
 def known_pair(pair, model):
     """An array pair as the open pair of two scenes, its imaging model known."""
     scenes = SimpleNamespace(hsi=SimpleNamespace(path="hsi.tif"))
-    return SimpleNamespace(scenes=scenes, imaging=model, ratio=pair.ratio, window=pair.window, read=pair.read)
+    return SimpleNamespace(scenes=scenes, imaging=model, ratio=pair.ratio, window=pair.window, read_for_fits=pair.read)
 
 
 def pair_levels(pair, model):

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hsfuse.errors import ImagingError
-from hsfuse.imaging.blind.samples import gather, noise_variance
+from hsfuse.imaging.blind.fallback import UndeterminedError
+from hsfuse.imaging.blind.inliers import (
+    consensus_inliers,
+    in_agreeing_neighbourhoods,
+    principal,
+    residual_inliers,
+    without_rims,
+)
+from hsfuse.imaging.blind.samples import gather_pixels, noise_variance
 from hsfuse.imaging.blind.spatial_fit import (
     GaussianKernel,
     KernelMoments,
@@ -18,8 +26,8 @@ from hsfuse.imaging.blind.spatial_fit import (
     windowed,
 )
 from hsfuse.imaging.blind.spectral_fit import SpectralMoments, fit_rows
-from hsfuse.imaging.blind.trimming import concordant, in_agreeing_cells, principal, within, without_rims
 from hsfuse.imaging.psf import PointSpread
+from hsfuse.imaging.radiometry import linear_fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,20 +35,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsfuse.imaging.blind.band_shapes import BandShapes
-    from hsfuse.imaging.blind.samples import Block, PairSample
-    from hsfuse.imaging.blind.shift import RoughShift
+    from hsfuse.imaging.blind.samples import PairSample, SampleBlock
+    from hsfuse.imaging.blind.shift import CoarseShift
     from hsfuse.imaging.srf import SpectralResponse
 
 FEWEST_PIXELS = 30
 """HSI pixels, valid and alike in both images, below which nothing is estimated."""
 _COMPONENTS = 8
 _LEAST_STRICT = 0.15  # of the pixels: with fewer the images are alike only loosely, and the strict rules do not hold
+_ENOUGH_TO_CONTRADICT = 10 * FEWEST_PIXELS  # HSI pixels
 _FREE_GAIN = 0.04  # a free kernel must cut the held-out residual variance by this share
 _FREE_STRENGTHS = (1e-3, 1e-2, 1e-1)
 
 
 @dataclass(frozen=True)
-class State:
+class EstimationState:
     """What the rounds pass on."""
 
     sample: PairSample
@@ -50,24 +59,24 @@ class State:
     gaussian: GaussianKernel
     sensor: str
     row_error: NDArray[np.float64]
-    unlike: NDArray[np.float64]
+    band_pass_misfit: NDArray[np.float64]
     noise: NDArray[np.float64]
 
 
-def started(blocks: Sequence[Block], ratio: int, rough: RoughShift) -> State:
+def initial_state(blocks: Sequence[SampleBlock], ratio: int, coarse: CoarseShift) -> EstimationState:
     """The registered sample, and its pixels that agree under a usual blur."""
-    sample = gather(blocks, ratio, (rough.x, rough.y))
+    sample = gather_pixels(blocks, ratio, (coarse.x, coarse.y))
     if len(sample.spectra) < FEWEST_PIXELS:
-        raise ImagingError(
+        raise UndeterminedError(
             f"the pair has {len(sample.spectra)} HSI pixels with a valid MSI around them, fewer than the "
-            f"{FEWEST_PIXELS} that an estimate needs: give `srf` and `psf`",
+            f"{FEWEST_PIXELS} that an estimate needs",
         )
     usual = GaussianKernel.usual()
     coefficients = usual.coefficients(sample.basis)
     kept = _alike(sample, coefficients)
     bands = sample.surroundings.shape[1]
     empty = np.zeros((bands, sample.spectra.shape[1]))
-    return State(
+    return EstimationState(
         sample, _enough(kept), empty, coefficients, usual, "", np.zeros(bands), np.zeros(bands), noise_variance(blocks)
     )
 
@@ -76,35 +85,40 @@ def _alike(sample: PairSample, coefficients: NDArray[np.float64]) -> NDArray[np.
     """Pixels that agree under a kernel, before R is known: all but the worst, where nothing agrees well."""
     design = principal(sample.spectra, min(_COMPONENTS, len(sample.spectra) // 8))
     degraded = sample.degraded(coefficients)
-    kept = without_rims(concordant(design, degraded, sample.cell), sample.place)
+    kept = without_rims(consensus_inliers(design, degraded, sample.neighbourhood), sample.place)
     if kept.sum() >= max(_LEAST_STRICT * len(kept), FEWEST_PIXELS):
         return kept
     everything = np.ones(len(degraded), dtype=bool)
     left = degraded - design @ np.linalg.lstsq(design, degraded, rcond=None)[0]
-    return _enough(within(left, everything))
+    return _enough(residual_inliers(left, everything))
 
 
 def _enough(kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
     if kept.sum() < FEWEST_PIXELS:
-        raise ImagingError(
+        kind = ImagingError if kept.size >= _ENOUGH_TO_CONTRADICT else UndeterminedError
+        raise kind(
             f"only {int(kept.sum())} of {kept.size} HSI pixels show the same in both images, fewer than the "
             f"{FEWEST_PIXELS} that an estimate needs: clouds, change or another place",
         )
     return kept
 
 
-def refined_rows(state: State, shapes: Sequence[BandShapes], srf: SpectralResponse | None) -> State:
+def update_srf(state: EstimationState, shapes: Sequence[BandShapes], srf: SpectralResponse | None) -> EstimationState:
     """R with B held."""
     if srf is not None:
         return replace(state, rows=srf.matrix)
     kept = state.kept
     degraded = state.sample.degraded(state.coefficients)
     fit = fit_rows(SpectralMoments.of(state.sample.spectra[kept], degraded[kept]), shapes)
-    return replace(state, rows=fit.rows, sensor=fit.sensor, row_error=fit.uncertainty, unlike=fit.unlike)
+    return replace(
+        state, rows=fit.rows, sensor=fit.sensor, row_error=fit.uncertainty, band_pass_misfit=fit.band_pass_misfit
+    )
 
 
-def refined_kernel(state: State, blocks: Sequence[Block], psf: PointSpread | None, leniency: float) -> State:
-    """B with R held, the windows moved after it, and the pixels that agree with both."""
+def update_psf(
+    state: EstimationState, blocks: Sequence[SampleBlock], psf: PointSpread | None, leniency: float
+) -> EstimationState:
+    """B with R held, the windows displaced after it, and the pixels that agree with both."""
     sample = state.sample
     target = sample.spectra @ state.rows.T
     moments = KernelMoments.of(sample.surroundings[state.kept], target[state.kept], sample.basis, state.noise)
@@ -120,17 +134,25 @@ def refined_kernel(state: State, blocks: Sequence[Block], psf: PointSpread | Non
         return _moved(state, blocks, gaussian, (int(step[0]), int(step[1])))
     degraded = sample.degraded(coefficients)
     allowed = leniency * target[state.kept].std(axis=0)
-    kept = within(misfit(target, degraded, state.kept), state.kept, allowed=allowed)
-    strict = in_agreeing_cells(target, degraded, without_rims(kept, sample.place), sample.cell)
+    kept = residual_inliers(misfit(target, degraded, state.kept), state.kept, allowed=allowed)
+    strict = in_agreeing_neighbourhoods(target, degraded, without_rims(kept, sample.place), sample.neighbourhood)
     kept = _enough(strict if strict.sum() >= _LEAST_STRICT * len(strict) else kept)
     return replace(state, gaussian=gaussian, coefficients=coefficients, kept=kept)
 
 
-def _moved(state: State, blocks: Sequence[Block], gaussian: GaussianKernel, step: tuple[int, int]) -> State:
+def with_usual_psf(state: EstimationState) -> EstimationState:
+    """The state with a round PSF of one HSI pixel where the windows look, in place of what was fitted."""
+    usual = replace(GaussianKernel.usual(), uncertainty=state.gaussian.uncertainty)
+    return replace(state, gaussian=usual, coefficients=usual.coefficients(state.sample.basis))
+
+
+def _moved(
+    state: EstimationState, blocks: Sequence[SampleBlock], gaussian: GaussianKernel, step: tuple[int, int]
+) -> EstimationState:
     """The same with windows that look elsewhere: the pixels are gathered and judged anew."""
     ratio = state.sample.basis.ratio
-    moved = (state.sample.moved[0] + step[0], state.sample.moved[1] + step[1])
-    sample = gather(blocks, ratio, moved)
+    displaced = (state.sample.displaced[0] + step[0], state.sample.displaced[1] + step[1])
+    sample = gather_pixels(blocks, ratio, displaced)
     centre = (gaussian.centre[0] - step[0] / ratio, gaussian.centre[1] - step[1] / ratio)
     gaussian = replace(gaussian, centre=centre)
     coefficients = gaussian.coefficients(sample.basis)
@@ -144,26 +166,18 @@ def misfit(
     kept: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """R Y less the best gain and offset of P B, (N, c), fitted on the kept pixels."""
-    gain, offset = line(degraded[kept], target[kept])
+    gain, offset = linear_fit(degraded[kept], target[kept])
     return target - degraded * gain - offset
 
 
-def line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gain and offset of y on x, column by column."""
-    middle_x, middle_y = x.mean(axis=0), y.mean(axis=0)
-    spread = np.maximum(np.square(x - middle_x).mean(axis=0), 1e-300)
-    gain = ((x - middle_x) * (y - middle_y)).mean(axis=0) / spread
-    return gain, middle_y - gain * middle_x
-
-
 def point_spread(
-    state: State,
+    state: EstimationState,
     ratio: int,
     psf: PointSpread | None,
 ) -> tuple[PointSpread, tuple[float, float]]:
     """The centred point spread and the shift: the Gaussian, unless a free form does better on held-out pixels."""
-    moved = np.array(state.sample.moved) / ratio
-    shift = moved + state.gaussian.centre
+    displaced = np.array(state.sample.displaced) / ratio
+    shift = displaced + state.gaussian.centre
     if psf is not None:
         return psf, (float(shift[0]), float(shift[1]))
     free = _free_kernel(state)
@@ -172,11 +186,11 @@ def point_spread(
     kernel = PointSpread(free, ratio)
     axis = (np.arange(len(free)) - (len(free) - 1) / 2) / ratio
     centroid = (float(free.sum(axis=0) @ axis), float(free.sum(axis=1) @ axis))
-    shift = moved + centroid
+    shift = displaced + centroid
     return kernel.shifted((-centroid[0], -centroid[1])), (float(shift[0]), float(shift[1]))
 
 
-def _free_kernel(state: State) -> NDArray[np.float64] | None:
+def _free_kernel(state: EstimationState) -> NDArray[np.float64] | None:
     """A kernel of any shape, shape (taps, taps), if pixels that it was not fitted on are better for it."""
     sample, basis = state.sample.where(state.kept), state.sample.basis
     target = sample.spectra @ state.rows.T

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hsfuse.errors import ImagingError
-from hsfuse.imaging.srf import COVERED, FWHM_PER_SIGMA, SpectralResponse, averaged, band_spacing, cells
+from hsfuse.imaging.srf import COVERED, FWHM_PER_SIGMA, SpectralResponse, averaged, band_edges, band_spacing
 from hsfuse.imaging.tables import TEN_METRE_BANDS, SensorTable, load_table, sensor_names
 
 if TYPE_CHECKING:
@@ -65,6 +65,18 @@ class BandShapes:
         prior = np.concatenate([(1 - share) * np.full(len(free), 1 / len(free)), share * weight])
         return cls(np.concatenate([free, known]), np.log(prior), _sensors(tables, centre, fwhm))
 
+    def of_sensors_near(
+        self, centre_nm: NDArray[np.float64], fwhm_nm: NDArray[np.float64], hsi_wavelength_nm: NDArray[np.float64]
+    ) -> BandShapes:
+        """The same without the sensors whose bands lie elsewhere than those whose centres and widths are known."""
+        reach = np.maximum(0.5 * fwhm_nm, 15.0)
+        sensors = {
+            name: rows
+            for name, rows in self.sensors.items()
+            if len(rows) == len(centre_nm) and (np.abs(rows @ hsi_wavelength_nm - centre_nm) <= reach).all()
+        }
+        return replace(self, sensors=sensors)
+
     def near(self, centre_nm: float, fwhm_nm: float, hsi_wavelength_nm: NDArray[np.float64]) -> BandShapes:
         """Only the candidates about a band whose centre and width are known, and above all those of just these."""
         mean = self.rows @ hsi_wavelength_nm
@@ -77,9 +89,9 @@ class BandShapes:
         exact /= np.maximum(exact.sum(axis=1, keepdims=True), 1e-300)
         prior = np.exp(self.log_prior[near])
         prior = (1 - _METADATA_SHARE) * prior / max(prior.sum(), 1e-300)
-        told = np.full(len(exact), _METADATA_SHARE / len(exact))
+        metadata_prior = np.full(len(exact), _METADATA_SHARE / len(exact))
         rows = np.concatenate([exact, self.rows[near]])
-        return replace(self, rows=rows, log_prior=np.log(np.maximum(np.concatenate([told, prior]), 1e-300)))
+        return replace(self, rows=rows, log_prior=np.log(np.maximum(np.concatenate([metadata_prior, prior]), 1e-300)))
 
 
 def _geometric(centre: NDArray[np.float64], fwhm: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -100,7 +112,7 @@ def _super_gaussians(
     fwhm: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Bands of one width about each middle (n, 1), of every steepness, over the HSI's bands: shape (3n, C), in nm."""
-    low, high = cells(centre, fwhm)
+    low, high = band_edges(centre, fwhm)
     seen = np.sqrt(width**2 + fwhm**2)  # an HSI band's own width blurs the edges
     distance = np.minimum(np.abs(centre - middle) * 2 / seen, 20.0)
     return np.concatenate([np.exp(-np.log(2) * distance**power) * (high - low) for power in _STEEPNESS])
@@ -112,7 +124,7 @@ def _perturbed(
     fwhm: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Every published band, somewhat moved and stretched, with its weight (summing to 1)."""
-    low, high = cells(centre, fwhm)
+    low, high = band_edges(centre, fwhm)
     grid = np.arange(350.0, 2601.0, _GRID_STEP)
     inside = ((grid[:, None] >= low) & (grid[:, None] <= high)).any(axis=1)
     rows, weights = [], []

@@ -9,26 +9,35 @@ held-out pixels ask for it, free forms (`spatial_fit`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hsfuse.errors import ImagingError
 from hsfuse.imaging.blind.alternation import (
-    FEWEST_PIXELS,
-    line,
+    initial_state,
     misfit,
     point_spread,
-    refined_kernel,
-    refined_rows,
-    started,
+    update_psf,
+    update_srf,
+    with_usual_psf,
 )
 from hsfuse.imaging.blind.band_shapes import BandShapes
-from hsfuse.imaging.blind.samples import cut
-from hsfuse.imaging.blind.shift import Misregistration, measure_shift, rough_shift
-from hsfuse.imaging.blind.trimming import within
+from hsfuse.imaging.blind.fallback import (
+    ASSUMED_FWHM,
+    BandMetadata,
+    UndeterminedError,
+    assumed_model,
+    can_contradict,
+    check_contrast,
+)
+from hsfuse.imaging.blind.inliers import residual_inliers
+from hsfuse.imaging.blind.samples import sample_blocks
+from hsfuse.imaging.blind.shift import Misregistration, coarse_shift, measure_shift
 from hsfuse.imaging.model import ImagingModel
+from hsfuse.imaging.psf import PointSpread
+from hsfuse.imaging.radiometry import Radiometry, linear_fit
 from hsfuse.imaging.srf import SpectralResponse
 
 if TYPE_CHECKING:
@@ -36,10 +45,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from hsfuse.imaging.blind.alternation import State
-    from hsfuse.imaging.blind.samples import Block, PatchLike
-    from hsfuse.imaging.blind.shift import RoughShift
-    from hsfuse.imaging.psf import PointSpread
+    from hsfuse.imaging.blind.alternation import EstimationState
+    from hsfuse.imaging.blind.fallback import AssumedModel
+    from hsfuse.imaging.blind.samples import PatchLike, SampleBlock
+    from hsfuse.imaging.blind.shift import CoarseShift
 
 
 LEAST_AGREEMENT = 0.12
@@ -47,17 +56,17 @@ LEAST_AGREEMENT = 0.12
 
 _LEAST_EXPLAINED = 0.02  # of an MSI band's variance by its row, or it is left out
 _WEAKLY_EXPLAINED = 0.5
-_UNLIKE = 0.3  # `SpectralFit.unlike` above which a band lies outside what the HSI sees ...
+_OUTSIDE_MISFIT = 0.3  # `SpectralFit.band_pass_misfit` above which a band lies outside what the HSI sees ...
 _MUCH_WORSE = 10.0  # for a band of which less than half is explained
 _WORSE = 3.0  # ... if besides it is explained this many times worse than the better bands
-_LEAST_CONTRAST = 2e-3  # standard deviation over mean
+_WELL_EXPLAINED = 0.5  # of the MSI's detail: no chance does that
 _LENIENCY = (0.3, 0.2, 0.1, 0.05)
-"""Of the scene's contrast, round by round: while R and B are rough, their own errors must not look like change."""
-_SAME_UNITS = 1.05  # residual variance with gain 1 and offset 0, over that of the best ones
+"""Of the scene's contrast, round by round: while R and B are coarse, their own errors must not look like change."""
 _MUCH_DIFFERING = 0.2
 _UNSURE_FWHM = 0.1
 _UNSURE_SHIFT = 0.1  # HSI pixels
 _UNDETERMINED = 0.25  # of the FWHM and of an HSI pixel, both
+_NARROW, _WIDE = 0.5, 1.9  # HSI pixels of FWHM that are believed only where much detail says so
 _UNSURE_ROW = 20.0  # degrees
 
 
@@ -68,11 +77,8 @@ class Estimate:
     model: ImagingModel
     """R, B and the shift; `model.residual` holds the relative residuals."""
 
-    gain: NDArray[np.float64]
-    """P B = gain · R Y + offset for each kept MSI band, shape (c,): 1 where both images have the same units."""
-
-    offset: NDArray[np.float64]
-    """In the MSI's units, shape (c,)."""
+    radiometry: Radiometry
+    """P B = gain · R Y + offset for each kept MSI band."""
 
     msi_index: tuple[int, ...]
     """The MSI bands (0-based) that have a row in R."""
@@ -89,7 +95,7 @@ class Estimate:
     quality: dict[str, float]
     """`agreement` of the images' detail (0 to 1), `pixels` used, `differing` share of the
     pixels that were looked at, `psf_fwhm_error` (one standard
-    deviation, a share), `shift_error` (HSI pixels), `srf_angle_error` (degrees)."""
+    deviation, a share), `shift_error` (HSI pixels), `srf_angle_error` (degrees); what was not estimated is absent."""
 
     warnings: tuple[str, ...]
     """Sentences for the user."""
@@ -106,7 +112,7 @@ def estimate_imaging(
     msi_bands: Sequence[str] | None = None,
     msi_wavelength_nm: NDArray[np.float64] | None = None,
     msi_fwhm_nm: NDArray[np.float64] | None = None,
-    unlike: Sequence[str] = (),
+    excluded_sensors: Sequence[str] = (),
 ) -> Estimate:
     """Estimate R, B, the shift and the units of a pair.
 
@@ -120,156 +126,187 @@ def estimate_imaging(
         msi_bands: Names of the MSI's bands.
         msi_wavelength_nm: Band centres of the MSI, shape (c,), where they are known.
         msi_fwhm_nm: Their widths; both together confine the rows of R.
-        unlike: Sensors that the MSI is known not to be.
+        excluded_sensors: Sensors that the MSI is known not to be.
 
     Raises:
-        ImagingError: The pair cannot determine the model: too few valid pixels, no contrast, or different places.
+        ImagingError: The images contradict each other (different places), or there is nothing to go by at all.
+            A pair that merely leaves its model open gets a usual one, and a warning.
     """
-    names = tuple(msi_bands or (f"B{band + 1}" for band in range(patches[0].msi.shape[0] if patches else 0)))
-    blocks = cut(patches, ratio)
-    _refuse_empty(blocks, names)
-    rough = rough_shift(blocks, ratio)
-    _refuse_strangers(rough)
-    shapes = _candidates(patches[0], hsi_wavelength_nm, hsi_fwhm_nm, msi_wavelength_nm, msi_fwhm_nm, unlike, srf)
-    state = started(blocks, ratio, rough)
-    for leniency in _LENIENCY:
-        state = refined_rows(state, shapes, srf)
-        state = refined_kernel(state, blocks, psf, leniency)
-    state = refined_rows(state, shapes, srf)
-    _refuse_undetermined(state)
-    found, shift = point_spread(state, ratio, psf)
-    return _estimate(blocks, patches, state, found, shift, names, hsi_wavelength_nm, rough, srf)
+    blocks = sample_blocks(patches, ratio)
+    if not blocks:
+        raise ImagingError("the pair has 0 HSI pixels that are valid: nothing can be estimated")
+    names = BandMetadata.band_names(msi_bands, patches[0].msi.shape[0])
+    metadata = BandMetadata(hsi_wavelength_nm, hsi_fwhm_nm, names, msi_wavelength_nm, msi_fwhm_nm)
+    shapes = [] if srf is not None else _candidates(patches[0], metadata, excluded_sensors)
+    try:
+        return _estimated(blocks, patches, metadata, shapes, srf, psf)
+    except UndeterminedError as reason:
+        return _assumed(assumed_model(blocks, metadata, shapes, reason, srf, psf), metadata)
 
 
-def _refuse_empty(blocks: Sequence[Block], names: Sequence[str]) -> None:
-    pixels = sum(int(block.hsi_known().sum()) for block in blocks)
-    if pixels < FEWEST_PIXELS:
-        raise ImagingError(
-            f"the pair has {pixels} HSI pixels that are valid in both images, fewer than the {FEWEST_PIXELS} that an "
-            "estimate needs: give `srf` and `psf`",
-        )
-    hsi, msi = (
-        _contrast([block.hsi()[:, block.hsi_known()] for block in blocks]),
-        _contrast([image[:, seen] for image, seen in (block.msi(0) for block in blocks)]),
-    )
-    for label, contrast in (("HSI", hsi), ("MSI", msi)):
-        if contrast < _LEAST_CONTRAST:
-            raise ImagingError(
-                f"the {label} is flat (standard deviation {contrast:.1g} of its mean), so that nothing tells its "
-                f"{len(names)}-band response or its blur: give `srf` and `psf`",
-            )
-
-
-def _contrast(parts: list[NDArray[np.float32]]) -> float:
-    pixels = np.concatenate(parts, axis=1).astype(np.float64)
-    mean = np.abs(pixels.mean(axis=1))
-    return float((pixels.std(axis=1) / np.maximum(mean, 1e-30)).max()) if pixels.size else 0.0
-
-
-def _refuse_strangers(rough: RoughShift) -> None:
-    if rough.agreement - max(rough.background, 0) < LEAST_AGREEMENT:
-        raise ImagingError(
-            f"the detail of the two images does not agree (the HSI explains {max(rough.agreement, 0):.0%} of the "
-            f"MSI's at best, {max(rough.background, 0):.0%} by chance): do they show the same place at about the same "
-            "time, with enough contrast?",
-        )
-
-
-def _refuse_undetermined(state: State) -> None:
-    fwhm, centre = state.gaussian.uncertainty
-    if np.isfinite(fwhm) and min(fwhm, centre) > _UNDETERMINED:
-        raise ImagingError(
-            f"the pair does not determine its blur (FWHM unsure by {fwhm:.0%}, shift by {centre:.2g} HSI pixels): too "
-            "few pixels agree between the images, or clouds hide them; give `srf` and `psf`",
-        )
-
-
-def _candidates(
-    patch: PatchLike,
-    wavelength: NDArray[np.float64] | None,
-    fwhm: NDArray[np.float64] | None,
-    msi_wavelength: NDArray[np.float64] | None,
-    msi_fwhm: NDArray[np.float64] | None,
-    unlike: Sequence[str],
+def _estimated(
+    blocks: Sequence[SampleBlock],
+    patches: Sequence[PatchLike],
+    metadata: BandMetadata,
+    shapes: Sequence[BandShapes],
     srf: SpectralResponse | None,
-) -> list[BandShapes]:
+    psf: PointSpread | None,
+) -> Estimate:
+    """The rounds of the estimation, and what became of them."""
+    ratio, warnings = blocks[0].ratio, []
+    check_contrast(blocks, len(metadata.msi_bands))
+    coarse = coarse_shift(blocks, ratio)
+    if coarse.agreement - max(coarse.background, 0) < LEAST_AGREEMENT:
+        warnings.append(_ambiguous(blocks, coarse))
+        psf = psf or PointSpread.gaussian(ratio, ASSUMED_FWHM)
+    state = initial_state(blocks, ratio, coarse)
+    for leniency in _LENIENCY:
+        state = update_srf(state, shapes, srf)
+        state = update_psf(state, blocks, psf, leniency)
+    state = update_srf(state, shapes, srf)
+    doubt = _doubted_blur(state, coarse) if psf is None else ""
+    if doubt:
+        warnings.append(
+            f"the pair does not determine its blur ({doubt}): assumed a PSF of {ASSUMED_FWHM:.1f} HSI pixel FWHM"
+        )
+        state, psf = with_usual_psf(state), PointSpread.gaussian(ratio, ASSUMED_FWHM)
+    found, shift = point_spread(state, ratio, psf)
+    estimate = _estimate(blocks, patches, state, found, shift, metadata, coarse, srf)
+    return replace(estimate, warnings=(*warnings, *estimate.warnings))
+
+
+def _doubted_blur(state: EstimationState, coarse: CoarseShift) -> str:
+    """Why the fitted Gaussian is not to be believed, if it is not.
+
+    Smooth scenes and noise draw it wide, and a scene that varies in one direction alone tells its width in that.
+    """
+    fwhm, centre = state.gaussian.uncertainty
+    narrow, wide = sorted(state.gaussian.point_spread(state.sample.basis.ratio).fwhm)
+    if np.isfinite(fwhm) and min(fwhm, centre) > _UNDETERMINED:
+        return f"FWHM unsure by {fwhm:.0%}, shift by {centre:.2g} HSI pixels"
+    if wide > _WIDE and narrow < 0.75 * wide:
+        return f"FWHM {narrow:.2f} and {wide:.2f} HSI pixels by what varies in one direction"
+    if coarse.agreement < _WELL_EXPLAINED and not _NARROW < narrow <= wide < _WIDE:
+        return f"FWHM {narrow:.2f} and {wide:.2f} HSI pixels out of little detail"
+    return ""
+
+
+def _ambiguous(blocks: Sequence[SampleBlock], coarse: CoarseShift) -> str:
+    """The warning for detail that fits at many displacements.
+
+    Raises:
+        ImagingError: There is detail in both images, and it fits at none.
+        UndeterminedError: There is too little to tell.
+    """
+    best, chance = max(coarse.agreement, 0), max(coarse.background, 0)
+    if best >= _WELL_EXPLAINED:
+        return (
+            f"the scene looks alike at many displacements (the HSI explains {best:.0%} of the MSI's detail at best, "
+            f"{chance:.0%} at others): assumed the least of them and a PSF of {ASSUMED_FWHM:.1f} HSI pixel FWHM"
+        )
+    if can_contradict(blocks):
+        raise ImagingError(
+            f"the detail of the two images does not agree (the HSI explains {best:.0%} of the MSI's at best, "
+            f"{chance:.0%} by chance): do they show the same place at about the same time, with enough contrast?",
+        )
+    raise UndeterminedError(
+        f"the images have too little detail in common to compare them (the HSI explains {best:.0%} of the MSI's at "
+        f"best, {chance:.0%} by chance)",
+    )
+
+
+def _assumed(found: AssumedModel, metadata: BandMetadata) -> Estimate:
+    """An estimate that is none."""
+    kept = set(found.msi_index)
+    left_out = tuple(name for band, name in enumerate(metadata.msi_bands) if band not in kept)
+    return Estimate(
+        model=found.model,
+        radiometry=found.radiometry,
+        msi_index=found.msi_index,
+        left_out=left_out,
+        sensor=found.sensor,
+        shift=Misregistration(0.0, 0.0, 0.0, np.empty((0, 5)), 0),
+        quality={"pixels": float(found.pixels)},
+        warnings=(found.warning,),
+    )
+
+
+def _candidates(patch: PatchLike, metadata: BandMetadata, excluded_sensors: Sequence[str]) -> list[BandShapes]:
     """The rows among which each MSI band's is sought."""
-    if srf is not None:
-        return []
-    shapes = BandShapes.of(patch.hsi.shape[0], wavelength, fwhm, unlike)
-    bands = patch.msi.shape[0]
-    if wavelength is None or msi_wavelength is None or msi_fwhm is None:
-        return [shapes] * bands
-    known = zip(msi_wavelength, msi_fwhm, strict=True)
+    wavelength = metadata.hsi_wavelength_nm
+    shapes = BandShapes.of(patch.hsi.shape[0], wavelength, metadata.hsi_fwhm_nm, excluded_sensors)
+    if wavelength is None or metadata.msi_wavelength_nm is None or metadata.msi_fwhm_nm is None:
+        return [shapes] * patch.msi.shape[0]
+    known = zip(metadata.msi_wavelength_nm, metadata.msi_fwhm_nm, strict=True)
+    shapes = shapes.of_sensors_near(metadata.msi_wavelength_nm, metadata.msi_fwhm_nm, wavelength)
     return [shapes.near(float(centre), float(width), wavelength) for centre, width in known]
 
 
 def _estimate(
-    blocks: Sequence[Block],
+    blocks: Sequence[SampleBlock],
     patches: Sequence[PatchLike],
-    state: State,
+    state: EstimationState,
     psf: PointSpread,
     shift: tuple[float, float],
-    names: tuple[str, ...],
-    wavelength: NDArray[np.float64] | None,
-    rough: RoughShift,
+    metadata: BandMetadata,
+    coarse: CoarseShift,
     srf: SpectralResponse | None,
 ) -> Estimate:
     """Judge what was found and put it together."""
+    names = metadata.msi_bands
     sample = state.sample.where(state.kept)
     degraded = sample.degraded(state.coefficients)
     target = sample.spectra @ state.rows.T
     left = np.square(misfit(target, degraded, np.ones(len(target), dtype=bool))).mean(axis=0)
     explained = 1 - left / np.maximum(target.var(axis=0), 1e-300)
-    rising = line(degraded, target)[0] > 0
-    seen = np.ones(len(names), dtype=bool) if srf is not None else _seen(explained, rising, state.unlike)
+    rising = linear_fit(degraded, target)[0] > 0
+    seen = np.ones(len(names), dtype=bool) if srf is not None else _seen(explained, rising, state.band_pass_misfit)
     if not seen.any():
         raise ImagingError(
             f"no MSI band follows from the HSI's (at best {explained.max():.0%} of its variance is explained): are "
             "the band lists right?",
         )
     index = np.flatnonzero(seen)
-    gain, offset = _units(target[:, index], degraded[:, index])
+    radiometry = Radiometry.fit(target[:, index], degraded[:, index])
+    expected = radiometry.to_msi_units(target[:, index].T).T
     kept_names = tuple(names[band] for band in index)
-    response = srf or SpectralResponse(state.rows[index], kept_names, wavelength)
+    response = srf or SpectralResponse(state.rows[index], kept_names, metadata.hsi_wavelength_nm)
     residual = {
-        "srf": float(
-            np.sqrt(np.mean(_relative(degraded[:, index] - target[:, index] * gain - offset, degraded[:, index])))
-        ),
+        "srf": float(np.sqrt(np.mean(_relative(degraded[:, index] - expected, degraded[:, index])))),
         "psf": float(np.sqrt(np.mean(1 - explained[index]))),
     }
     model = ImagingModel(response, psf, shift, residual)
-    quality = _quality(state, rough, index)
-    field = _field(_watched(blocks, patches, state, index, quality["differing"]), model)
+    quality = _quality(state, coarse, index)
+    field = _field(_masked_patches(blocks, patches, state, index, quality["differing"]), model)
     left_out = tuple(name for band, name in enumerate(names) if not seen[band])
     return Estimate(
-        model,
-        gain,
-        offset,
-        tuple(index.tolist()),
-        left_out,
-        state.sensor,
-        field,
-        quality,
-        _warnings(quality, left_out, explained, names, field),
+        model=model,
+        radiometry=radiometry,
+        msi_index=tuple(index.tolist()),
+        left_out=left_out,
+        sensor=state.sensor,
+        shift=field,
+        quality=quality,
+        warnings=_warnings(quality, left_out, explained, names, field),
     )
 
 
-def _quality(state: State, rough: RoughShift, index: NDArray[np.int64]) -> dict[str, float]:
-    return {
-        "agreement": rough.agreement,
+def _quality(state: EstimationState, coarse: CoarseShift, index: NDArray[np.int64]) -> dict[str, float]:
+    found = {
+        "agreement": coarse.agreement,
         "pixels": float(state.kept.sum()),
         "differing": _differing(state),
         "psf_fwhm_error": state.gaussian.uncertainty[0],
         "shift_error": state.gaussian.uncertainty[1],
         "srf_angle_error": float(state.row_error[index].mean()),
     }
+    return {name: value for name, value in found.items() if np.isfinite(value)}
 
 
-def _differing(state: State) -> float:
+def _differing(state: EstimationState) -> float:
     """Share of the pixels at which the images contradict each other; those that merely prove nothing are not it."""
     contradiction = misfit(state.sample.spectra @ state.rows.T, state.sample.degraded(state.coefficients), state.kept)
-    return float(1 - within(contradiction, state.kept).mean())
+    return float(1 - residual_inliers(contradiction, state.kept).mean())
 
 
 def _field(patches: Sequence[PatchLike], model: ImagingModel) -> Misregistration:
@@ -283,30 +320,14 @@ def _field(patches: Sequence[PatchLike], model: ImagingModel) -> Misregistration
 def _seen(
     explained: NDArray[np.float64],
     rising: NDArray[np.bool_],
-    unlike: NDArray[np.float64],
+    band_pass_misfit: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
     """MSI bands that lie within the HSI's: a band-pass explains them about as well as it does the others."""
     left = 1 - explained
     usual = np.quantile(left, 0.25)
-    outside = (unlike > _UNLIKE) & (left > _WORSE * usual)
+    outside = (band_pass_misfit > _OUTSIDE_MISFIT) & (left > _WORSE * usual)
     outside |= (explained < _WEAKLY_EXPLAINED) & (left > _MUCH_WORSE * usual)
     return np.asarray((explained >= _LEAST_EXPLAINED) & rising & ~outside)
-
-
-def _units(
-    target: NDArray[np.float64],
-    degraded: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gain and offset of P B = gain · R Y + offset, exactly (1, 0) where that explains the pair as well.
-
-    R Y is the noisier side, so it is the one that is regressed: the other way round its noise would lower the gain.
-    """
-    slope, intercept = line(degraded, target)
-    left = np.square(target - degraded * slope - intercept).mean(axis=0)
-    if (np.square(target - degraded).mean(axis=0) <= _SAME_UNITS * left).all():
-        return np.ones_like(slope), np.zeros_like(slope)
-    slope = np.where(np.abs(slope) > 1e-12 * np.abs(slope).max(), slope, np.inf)
-    return 1 / slope, np.where(np.isfinite(slope), -intercept / slope, degraded.mean(axis=0))
 
 
 def _relative(residual: NDArray[np.float64], image: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -331,9 +352,9 @@ def _warnings(
         found.append(
             f"{quality['differing']:.0%} of the HSI pixels differ between the images (clouds, change): left out",
         )
-    if np.isfinite(quality["psf_fwhm_error"]) and quality["psf_fwhm_error"] > _UNSURE_FWHM:
+    if quality.get("psf_fwhm_error", 0) > _UNSURE_FWHM:
         found.append(f"the pair leaves the PSF's FWHM unsure by {quality['psf_fwhm_error']:.0%}")
-    if np.isfinite(quality["shift_error"]) and quality["shift_error"] > _UNSURE_SHIFT:
+    if quality.get("shift_error", 0) > _UNSURE_SHIFT:
         found.append(f"the pair leaves the shift unsure by {quality['shift_error']:.2f} HSI pixel")
     if quality["srf_angle_error"] > _UNSURE_ROW:
         found.append(f"the pair leaves the SRF unsure by {quality['srf_angle_error']:.0f} degrees")
@@ -343,7 +364,7 @@ def _warnings(
 
 
 @dataclass(frozen=True)
-class _Watched:
+class _MaskedPatch:
     """A patch with the MSI bands that have a row, and without what is clouded or changed."""
 
     hsi: NDArray[np.float32]
@@ -352,13 +373,13 @@ class _Watched:
     msi_valid: NDArray[np.bool_]
 
 
-def _watched(
-    blocks: Sequence[Block],
+def _masked_patches(
+    blocks: Sequence[SampleBlock],
     patches: Sequence[PatchLike],
-    state: State,
+    state: EstimationState,
     index: NDArray[np.int64],
     differing: float,
-) -> list[_Watched]:
+) -> list[_MaskedPatch]:
     """The patches for the shift's cells.
 
     Only in a scene that is clouded or changed at large do the dropped pixels stay out of them: where there is
@@ -370,6 +391,6 @@ def _watched(
             block = blocks[number]
             valid[block.number][block.row + row, block.column + column] = False
     return [
-        _Watched(patch.hsi, mask, patch.msi if len(index) == len(patch.msi) else patch.msi[index], patch.msi_valid)
+        _MaskedPatch(patch.hsi, mask, patch.msi if len(index) == len(patch.msi) else patch.msi[index], patch.msi_valid)
         for patch, mask in zip(patches, valid, strict=True)
     ]

@@ -13,11 +13,15 @@ from scipy import ndimage
 from scipy.interpolate import BSpline
 
 from hsfuse.errors import ImagingError
+from hsfuse.imaging.psf import BlurDecimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from hsfuse.imaging.psf import PointSpread
+    from hsfuse.imaging.srf import SpectralResponse
 
 BLOCK = 32
 """Edge of a block in HSI pixels."""
@@ -30,7 +34,8 @@ _FINEST_PLAIN = 4  # up to this ratio the fine pixels themselves are the basis
 _DECILE = 0.65  # of white noise's variance, as windows of 8 × 8 pixels find it
 _MOST_MISSING = (0.02, 0.2, 0.4)  # of the MSI around an HSI pixel: the first that leaves enough pixels
 _ENOUGH = 100  # HSI pixels
-_CELL = 12  # HSI pixels, edge of the neighbourhoods that are judged together
+_MOSTLY = 0.8  # of the kernel's weight lies on known MSI pixels
+_NEIGHBOURHOOD = 12  # HSI pixels, edge of the neighbourhoods that are judged together
 
 
 class PatchLike(Protocol):
@@ -54,7 +59,7 @@ class PatchLike(Protocol):
 
 
 @dataclass(frozen=True)
-class Block:
+class SampleBlock:
     """A square of a patch."""
 
     patch: PatchLike
@@ -78,6 +83,16 @@ class Block:
     columns: int
     """Width in HSI pixels."""
 
+    @classmethod
+    def whole(cls, patch: PatchLike, ratio: int) -> SampleBlock:
+        """All of a patch.
+
+        Raises:
+            ImagingError: The patch's images do not fit each other.
+        """
+        _check(patch, ratio)
+        return cls(patch, 0, ratio, 0, 0, *patch.hsi_valid.shape)
+
     def hsi(self) -> NDArray[np.float32]:
         """Y, shape (C, rows, columns), 0 where not known."""
         part = self.patch.hsi[:, self._rows, self._columns]
@@ -88,13 +103,13 @@ class Block:
         finite = np.isfinite(self.patch.hsi[:, self._rows, self._columns]).all(axis=0)
         return np.asarray(self.patch.hsi_valid[self._rows, self._columns] & finite)
 
-    def msi(self, margin: int, moved: tuple[int, int] = (0, 0)) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """P under the block moved by (x, y) and `margin` around it, all in fine pixels, and where it is known.
+    def msi(self, margin: int, displaced: tuple[int, int] = (0, 0)) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """P under the block displaced by (x, y) and `margin` around it, all in fine pixels, and where it is known.
 
         Gaps are filled with the nearest known pixel, and the patch's rim is repeated beyond it.
         """
-        rows = self._fine(self.row, self.rows, margin, moved[1])
-        columns = self._fine(self.column, self.columns, margin, moved[0])
+        rows = self._fine(self.row, self.rows, margin, displaced[1])
+        columns = self._fine(self.column, self.columns, margin, displaced[0])
         height, width = self.patch.msi_valid.shape
         inside = ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))
         rows, columns = np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)
@@ -102,6 +117,24 @@ class Block:
         part = part[:, (rows - rows[0])[:, None], columns - columns[0]]
         known = self.patch.msi_valid[rows[:, None], columns] & np.isfinite(part).all(axis=0)
         return _filled(part, known), known & inside
+
+    def projected(self, srf: SpectralResponse) -> NDArray[np.float64]:
+        """R Y, shape (c, rows, columns)."""
+        return np.tensordot(srf.matrix, self.hsi(), axes=1)
+
+    def degraded(self, psf: PointSpread) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """P B, shape (c, rows, columns), and where the MSI under it is known; `psf` has the shift in it."""
+        blur = BlurDecimate(psf)
+        margin = max(blur.margin, 0)
+        image, seen = self.msi(margin)
+        stack = np.concatenate([image, seen[None].astype(np.float32)])
+        # The block brings its own margin, so the operator's replicated one is cut off again.
+        pad = -(-margin // psf.ratio) * psf.ratio - margin
+        stack = np.pad(stack, ((0, 0), (pad, pad), (pad, pad)), mode="edge")
+        coarse = blur(torch.from_numpy(stack)).numpy().astype(np.float64)
+        rim = (margin + pad) // psf.ratio
+        inner = coarse[:, rim : coarse.shape[1] - rim, rim : coarse.shape[2] - rim]
+        return inner[:-1], np.asarray(inner[-1] > _MOSTLY)
 
     @property
     def _rows(self) -> slice:
@@ -111,8 +144,8 @@ class Block:
     def _columns(self) -> slice:
         return slice(self.column, self.column + self.columns)
 
-    def _fine(self, first: int, count: int, margin: int, moved: int) -> NDArray[np.int64]:
-        start = first * self.ratio + moved
+    def _fine(self, first: int, count: int, margin: int, displaced: int) -> NDArray[np.int64]:
+        start = first * self.ratio + displaced
         return np.arange(start - margin, start + count * self.ratio + margin)
 
 
@@ -197,7 +230,7 @@ class PairSample:
     basis: KernelBasis
     """In which the surroundings are expressed."""
 
-    moved: tuple[int, int]
+    displaced: tuple[int, int]
     """Where the windows look beside the nominal place, (x, y) in fine pixels."""
 
     def degraded(self, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -205,17 +238,17 @@ class PairSample:
         return np.asarray(self.surroundings @ coefficients.astype(np.float32), dtype=np.float64)
 
     @property
-    def cell(self) -> NDArray[np.int64]:
+    def neighbourhood(self) -> NDArray[np.int64]:
         """Number of the small neighbourhood of each, shape (N,)."""
         block, row, column = self.place.T
-        return np.asarray((block * 64 + row // _CELL) * 64 + column // _CELL)
+        return np.asarray((block * 64 + row // _NEIGHBOURHOOD) * 64 + column // _NEIGHBOURHOOD)
 
     def where(self, kept: NDArray[np.bool_]) -> PairSample:
         """Only these pixels, mask of shape (N,)."""
         return replace(self, spectra=self.spectra[kept], surroundings=self.surroundings[kept], place=self.place[kept])
 
 
-def cut(patches: Sequence[PatchLike], ratio: int) -> list[Block]:
+def sample_blocks(patches: Sequence[PatchLike], ratio: int) -> list[SampleBlock]:
     """Blocks of the patches, spread evenly, with about `MOST_PIXELS` HSI pixels that are known in both images.
 
     Raises:
@@ -226,7 +259,7 @@ def cut(patches: Sequence[PatchLike], ratio: int) -> list[Block]:
         _check(patch, ratio)
         height, width = patch.hsi_valid.shape
         blocks += [
-            Block(patch, number, ratio, row, column, rows, columns)
+            SampleBlock(patch, number, ratio, row, column, rows, columns)
             for row, rows in _pieces(height)
             for column, columns in _pieces(width)
         ]
@@ -242,10 +275,10 @@ def cut(patches: Sequence[PatchLike], ratio: int) -> list[Block]:
     return chosen
 
 
-def gather(blocks: Sequence[Block], ratio: int, moved: tuple[int, int]) -> PairSample:
-    """The pixels of the blocks that are known in both images, looked at beside their place by `moved` (x, y)."""
+def gather_pixels(blocks: Sequence[SampleBlock], ratio: int, displaced: tuple[int, int]) -> PairSample:
+    """The pixels of the blocks that are known in both images, looked at beside their place by `displaced` (x, y)."""
     basis = KernelBasis.of(ratio)
-    views = [block.msi(basis.margin, moved) for block in blocks]
+    views = [block.msi(basis.margin, displaced) for block in blocks]
     shares = [
         np.where(block.hsi_known(), _share_known(known, ratio, basis.margin), 0)
         for block, (_, known) in zip(blocks, views, strict=True)
@@ -258,10 +291,10 @@ def gather(blocks: Sequence[Block], ratio: int, moved: tuple[int, int]) -> PairS
         surroundings.append(basis.seen(fine)[usable.ravel()])
         row, column = np.nonzero(usable)
         places.append(np.stack([np.full_like(row, number), row, column], axis=1))
-    return PairSample(np.concatenate(spectra), np.concatenate(surroundings), np.concatenate(places), basis, moved)
+    return PairSample(np.concatenate(spectra), np.concatenate(surroundings), np.concatenate(places), basis, displaced)
 
 
-def noise_variance(blocks: Sequence[Block]) -> NDArray[np.float64]:
+def noise_variance(blocks: Sequence[SampleBlock]) -> NDArray[np.float64]:
     """Variance of the white noise in each MSI band, shape (c,): what is left in the smoothest places.
 
     Immerkær's (1996) operator removes what is locally a plane, the other bands what texture they share, and the
@@ -320,7 +353,7 @@ def _pieces(length: int) -> list[tuple[int, int]]:
     return [(int(first), int(last - first)) for first, last in itertools.pairwise(edges) if last > first]
 
 
-def _spread(blocks: list[Block]) -> Iterator[Block]:
+def _spread(blocks: list[SampleBlock]) -> Iterator[SampleBlock]:
     """The blocks in an order whose every beginning is spread over all of them (golden-ratio sequence)."""
     order = np.argsort((np.arange(len(blocks)) * 0.6180339887498949) % 1, kind="stable")
     # Position k of the sequence falls near share frac(k·φ) of the list: visit the list in that order.

@@ -1,6 +1,6 @@
 """Misregistration: where the HSI looks beside its nominal place on the MSI.
 
-Roughly first, by correlating the images' detail at every displacement in reach; then to a fraction of a pixel by
+Coarsely first, by correlating the images' detail at every displacement in reach; then to a fraction of a pixel by
 Lucas & Kanade's (1981) least squares on R Y and P B, with B moved instead of the images, so that nothing is
 interpolated. Per cell of the scene; the scene's figure is the cells' robust median.
 """
@@ -12,20 +12,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from scipy import ndimage
 
 from hsfuse.errors import ImagingError
-from hsfuse.imaging.blind.samples import cut
-from hsfuse.imaging.psf import BlurDecimate, PointSpread
+from hsfuse.imaging.blind.samples import sample_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from hsfuse.imaging.blind.samples import Block, PatchLike
+    from hsfuse.imaging.blind.samples import PatchLike, SampleBlock
     from hsfuse.imaging.model import ImagingModel
+    from hsfuse.imaging.psf import PointSpread
 
 REACH = 4.0
 """Displacements up to this many HSI pixels are looked for."""
@@ -38,11 +37,12 @@ _MOST_UNSURE = 0.25  # HSI pixels, standard error of a cell that counts
 _CLIP = 4.0  # robust standard deviations of the detail
 _MAD_TO_SIGMA = 1.4826
 _COMPONENTS = 6
-_ROUGH_BLOCKS = 10
+_COARSE_BLOCKS = 10
 _ALIKE = 0.5  # of what is usually explained, or the cell is clouded or changed
 _LEAST_ALIKE = 0.1  # share of a band's variance in a cell that must be explained, or it has no say
 _MOSTLY = 0.8
 _BETTER_CELLS = 0.8  # quantile
+_AS_GOOD = 0.1  # more of the variance left over than at the best displacement, as a share
 _FLAT = 1e-3  # of the strongest cell's variance
 
 
@@ -72,7 +72,7 @@ class Misregistration:
 
 
 @dataclass(frozen=True)
-class RoughShift:
+class CoarseShift:
     """The displacement at which the images' detail agrees best."""
 
     x: int
@@ -101,8 +101,8 @@ def measure_shift(patches: Sequence[PatchLike], model: ImagingModel) -> Misregis
     Raises:
         ImagingError: No part of the pair has enough valid pixels and detail to tell.
     """
-    blocks = cut(patches, model.ratio)
-    wanted = [_expected(block, model) for block in blocks]
+    blocks = sample_blocks(patches, model.ratio)
+    wanted = [block.projected(model.srf) for block in blocks]
     shift = np.array(model.shift)
     for _ in range(_ROUNDS):
         cells = _cells(blocks, wanted, model.psf, shift)
@@ -124,10 +124,10 @@ def measure_shift(patches: Sequence[PatchLike], model: ImagingModel) -> Misregis
     return Misregistration(float(shift[0]), float(shift[1]), spread, field, len(cells))
 
 
-def rough_shift(blocks: Sequence[Block], ratio: int) -> RoughShift:
+def coarse_shift(blocks: Sequence[SampleBlock], ratio: int) -> CoarseShift:
     """The displacement, to half an HSI pixel, at which the HSI's detail explains the MSI's best."""
-    blocks = blocks[:_ROUGH_BLOCKS]
-    hsi = [_components(block) for block in blocks]
+    blocks = blocks[:_COARSE_BLOCKS]
+    hsi = [principal_detail(block, _COMPONENTS) for block in blocks]
     edge = min(min(block.rows, block.columns) for block in blocks)
     reach = min(REACH, max(edge / 5, 1.0))
     step = max(round(ratio / 2), 1)
@@ -135,23 +135,34 @@ def rough_shift(blocks: Sequence[Block], ratio: int) -> RoughShift:
     fine = [block.msi(int(np.abs(steps).max())) for block in blocks]
     places = steps.tolist()
     scores = np.array([[_agreement(hsi, fine, ratio, places[-1], x, y)[0] for x in places] for y in places])
-    row, column = np.unravel_index(scores.argmax(), scores.shape)
+    row, column = _best(scores, steps)
     y, x = int(steps[row]), int(steps[column])
     distance = np.hypot(steps[:, None] - y, steps[None, :] - x) / ratio
     far = scores[distance >= min(2.0, 0.75 * float(distance.max()))]
     pixels = _agreement(hsi, fine, ratio, int(steps[-1]), x, y)[1]
-    return RoughShift(x, y, float(scores.max()), float(np.quantile(far, 0.9)), pixels)
+    return CoarseShift(x, y, float(scores.max()), float(np.quantile(far, 0.9)), pixels)
 
 
-def _components(block: Block) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The block's leading principal components' detail (k, h, w), and where it is known."""
+def _best(scores: NDArray[np.float64], steps: NDArray[np.int64]) -> tuple[int, int]:
+    """Row and column of the greatest score; among some that are as good, of the least displacement.
+
+    A regular scene, such as waves or rows of crops, agrees with itself at many displacements.
+    """
+    alike = scores >= scores.max() - min(_AS_GOOD * (1 - scores.max()), 0.02)
+    distance = np.where(alike, np.hypot(steps[:, None], steps[None, :]), np.inf)
+    row, column = np.unravel_index(distance.argmin(), scores.shape)
+    return int(row), int(column)
+
+
+def principal_detail(block: SampleBlock, count: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Detail of a block's leading principal components, at most `count` of them, (k, h, w), and where it is known."""
     known = block.hsi_known()
     spectra = block.hsi()[:, known].astype(np.float64)
     centred = spectra - spectra.mean(axis=1, keepdims=True)
-    vectors = np.linalg.svd(centred @ centred.T, hermitian=True)[0][:, :_COMPONENTS]
+    vectors = np.linalg.svd(centred @ centred.T, hermitian=True)[0][:, :count]
     images = np.zeros((vectors.shape[1], *known.shape))
     images[:, known] = vectors.T @ centred
-    return _detail(images, known), known
+    return local_detail(images, known), known
 
 
 def _agreement(
@@ -166,7 +177,7 @@ def _agreement(
     left, spread, pixels = [], [], 0
     for (components, known), (image, seen) in zip(hsi, fine, strict=True):
         coarse, whole = _means(image, seen, ratio, margin + y, margin + x, known.shape)
-        detail, both = _detail(coarse, known & whole), known & whole
+        detail, both = local_detail(coarse, known & whole), known & whole
         for part in _parts(both.shape):
             inside = both[part]
             if inside.sum() < 4 * (len(components) + 1):
@@ -200,7 +211,7 @@ def _means(
     return means, seen[rows, columns].reshape(apart).mean(axis=(1, 3)) > _MOSTLY
 
 
-def _detail(images: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+def local_detail(images: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Images (k, h, w) less their local mean over 5 × 5 known pixels, 0 where not known."""
     weight = ndimage.uniform_filter(known.astype(np.float64), 5, mode="nearest")
     local = ndimage.uniform_filter(np.where(known, images, 0), (0, 5, 5), mode="nearest")
@@ -213,27 +224,22 @@ def _clipped(detail: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.clip(detail, -bound, bound)
 
 
-def _expected(block: Block, model: ImagingModel) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """R Y of a block, and where it is known."""
-    image = np.tensordot(model.srf.matrix, block.hsi(), axes=1)
-    return image, block.hsi_known()
-
-
 def _cells(
-    blocks: Sequence[Block],
-    wanted: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]],
+    blocks: Sequence[SampleBlock],
+    wanted: Sequence[NDArray[np.float64]],
     psf: PointSpread,
     shift: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Each cell's displacement beside `shift`: (patch, column, row, x, y, standard error, likeness)."""
     found: list[list[float]] = []
-    for block, (expected, known) in zip(blocks, wanted, strict=True):
-        here, whole = _degraded(block, psf, shift)
+    for block, expected in zip(blocks, wanted, strict=True):
+        here, whole = block.degraded(_displaced(psf, shift))
         slopes = [
-            (_degraded(block, psf, shift + step)[0] - _degraded(block, psf, shift - step)[0]) / (2 * _STEP)
+            (block.degraded(_displaced(psf, shift + step))[0] - block.degraded(_displaced(psf, shift - step))[0])
+            / (2 * _STEP)
             for step in (np.array([_STEP, 0.0]), np.array([0.0, _STEP]))
         ]
-        both = known & whole
+        both = block.hsi_known() & whole
         if both.sum() < _FEWEST_IN_CELL:
             continue
         for part in _parts(both.shape):
@@ -248,31 +254,15 @@ def _cells(
     return np.array(found).reshape(-1, 7)
 
 
+def _displaced(psf: PointSpread, shift: NDArray[np.float64]) -> PointSpread:
+    return psf.shifted((float(shift[0]), float(shift[1])))
+
+
 def _parts(shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
     """A block's cells: rows and columns of each, even in size."""
     edges = [np.linspace(0, edge, max(round(edge / _CELL), 1) + 1).round().astype(int).tolist() for edge in shape]
     rows, columns = ([slice(*pair) for pair in itertools.pairwise(edge)] for edge in edges)
     return [(row, column) for row in rows for column in columns]
-
-
-def _degraded(
-    block: Block,
-    psf: PointSpread,
-    shift: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """P B of a block with B moved, and where the MSI under it is known."""
-    kernel = psf.shifted((float(shift[0]), float(shift[1])))
-    blur = BlurDecimate(kernel)
-    margin = max(blur.margin, 0)
-    image, seen = block.msi(margin)
-    stack = np.concatenate([image, seen[None].astype(np.float32)])
-    # The block brings its own margin, so the operator's replicated one is cut off again.
-    pad = -(-margin // psf.ratio) * psf.ratio - margin
-    stack = np.pad(stack, ((0, 0), (pad, pad), (pad, pad)), mode="edge")
-    coarse = blur(torch.from_numpy(stack)).numpy().astype(np.float64)
-    rim = (margin + pad) // psf.ratio
-    inner = coarse[:, rim : coarse.shape[1] - rim, rim : coarse.shape[2] - rim]
-    return inner[:-1], np.asarray(inner[-1] > _MOSTLY)
 
 
 def _displacement(

@@ -107,7 +107,7 @@ class SpectralFit:
     uncertainty: NDArray[np.float64]
     """Expected spectral angle between each row and the truth, in degrees, shape (c,)."""
 
-    unlike: NDArray[np.float64]
+    band_pass_misfit: NDArray[np.float64]
     """What the HSI's bands together explain of each MSI band and no band-pass does, over what nothing explains,
     shape (c,): near 0 where the HSI sees the band, large where it can only guess it from others."""
 
@@ -122,18 +122,18 @@ def fit_rows(moments: SpectralMoments, shapes: Sequence[BandShapes]) -> Spectral
     bands = len(moments.variance)
     same = all(candidates is shapes[0] for candidates in shapes)
     costs = moments.cost(shapes[0].rows) if same else None
-    alone, evidence, spread, unlike = [], 0.0, [], []
+    alone, evidence, spread, band_pass_misfit = [], 0.0, [], []
     for band, candidates in enumerate(shapes):
         cost = moments.cost(candidates.rows)[:, band] if costs is None else costs[:, band]
         weight, log_evidence = _normalised(candidates.log_prior - cost)
         alone.append(weight @ candidates.rows)
         spread.append(_expected_angle(alone[-1], candidates.rows, weight))
         evidence += log_evidence
-        unlike.append(cost.min() / (0.5 * _INDEPENDENT_SHARE * moments.count))
+        band_pass_misfit.append(cost.min() / (0.5 * _INDEPENDENT_SHARE * moments.count))
     rows, angles = np.stack(alone), np.array(spread)
     sensors = {name: known for name, known in shapes[0].sensors.items() if len(known) == bands}
     if not sensors:
-        return SpectralFit(rows, "", angles, np.array(unlike))
+        return SpectralFit(rows, "", angles, np.array(band_pass_misfit))
     fits = np.array([-np.trace(moments.cost(known)) for known in sensors.values()])
     prior = [np.log(1 - _WHOLE_SENSOR_SHARE), *([np.log(_WHOLE_SENSOR_SHARE / len(sensors))] * len(sensors))]
     weight, _ = _normalised(np.array([evidence, *fits]) + prior)
@@ -141,7 +141,7 @@ def fit_rows(moments: SpectralMoments, shapes: Sequence[BandShapes]) -> Spectral
     best = int(weight[1:].argmax())
     sensor = list(sensors)[best] if weight[1:].sum() > 0.5 else ""
     angles = weight[0] * angles + (1 - weight[0]) * _SENSOR_ANGLE
-    return SpectralFit(mean, sensor, angles, np.array(unlike))
+    return SpectralFit(mean, sensor, angles, np.array(band_pass_misfit))
 
 
 def noise_scale(centred: NDArray[np.float64]) -> NDArray[np.float64]:

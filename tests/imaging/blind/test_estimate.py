@@ -57,7 +57,7 @@ def test_the_truth_is_found(
     assert angles(found.model.srf.matrix, truth.matrix).mean() < 10
     assert found.left_out == ()
     assert found.model.srf.msi_bands == truth.msi_bands
-    assert found.gain == pytest.approx(np.ones(len(truth.msi_bands)), abs=0.05)
+    assert found.radiometry.gain == pytest.approx(np.ones(len(truth.msi_bands)), abs=0.05)
 
 
 def test_bands_of_no_known_sensor_are_found(
@@ -88,8 +88,8 @@ def test_other_units_come_out_as_gain_and_offset(
     patch = spoil(make_pair(load_srf("sentinel-2a", wavelength).response, 3, 1.1, (0.3, 0.0)))
     patch.msi = patch.msi * 2000 + 100
     found = estimate_imaging([patch], 3, wavelength)
-    assert found.gain == pytest.approx(np.full(4, 2000), rel=0.05)
-    assert found.offset == pytest.approx(np.full(4, 100), abs=25)
+    assert found.radiometry.gain == pytest.approx(np.full(4, 2000), rel=0.05)
+    assert found.radiometry.offset == pytest.approx(np.full(4, 100), abs=25)
     assert found.model.psf.fwhm == pytest.approx((1.1, 1.1), rel=0.1)
     assert found.model.srf.matrix.sum(axis=1) == pytest.approx(1)
 
@@ -176,37 +176,22 @@ def test_two_different_places_are_refused(
         estimate_imaging([here], 3, wavelength)
 
 
-@pytest.mark.parametrize("image", ["hsi", "msi"])
-def test_a_flat_scene_is_refused(
-    image: str,
-    make_pair: Callable[..., WaldPair],
-    spoil: Callable[[WaldPair], Any],
-    wavelength: NDArray[np.float64],
-) -> None:
-    patch = spoil(make_pair(load_srf("sentinel-2a", wavelength).response))
-    getattr(patch, image)[:] = 0.3
-    with pytest.raises(ImagingError, match=f"the {image.upper()} is flat"):
-        estimate_imaging([patch], 3, wavelength)
-
-
-def test_noise_alone_is_refused(
+def test_noise_alone_speaks_against_nothing(
     make_pair: Callable[..., WaldPair], spoil: Callable[[WaldPair], Any], wavelength: NDArray[np.float64]
 ) -> None:
     patch = spoil(make_pair(load_srf("sentinel-2a", wavelength).response))
     random = np.random.default_rng(0)
     patch.hsi = (0.3 + 0.01 * random.standard_normal(patch.hsi.shape)).astype(np.float32)
     patch.msi = (0.3 + 0.01 * random.standard_normal(patch.msi.shape)).astype(np.float32)
-    with pytest.raises(ImagingError, match="does not agree"):
-        estimate_imaging([patch], 3, wavelength)
+    found = estimate_imaging([patch], 3, wavelength)
+    assert "too little detail in common" in found.warnings[0]
+    assert found.model.shift == (0.0, 0.0)
 
 
-def test_too_few_pixels_are_refused(
+def test_a_pair_without_a_valid_pixel_is_refused(
     make_pair: Callable[..., WaldPair], spoil: Callable[[WaldPair], Any], wavelength: NDArray[np.float64]
 ) -> None:
-    srf = load_srf("sentinel-2a", wavelength).response
-    with pytest.raises(ImagingError, match="fewer than the 30"):
-        estimate_imaging([make_pair(srf, edge=15)], 3, wavelength)
-    patch = spoil(make_pair(srf))
+    patch = spoil(make_pair(load_srf("sentinel-2a", wavelength).response))
     patch.hsi_valid[:] = False
     with pytest.raises(ImagingError, match="0 HSI pixels"):
         estimate_imaging([patch], 3, wavelength)
