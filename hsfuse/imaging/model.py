@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+import tempfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +18,12 @@ from hsfuse.imaging.psf import BlurDecimate, PointSpread
 from hsfuse.imaging.srf import SpectralResponse
 
 if TYPE_CHECKING:
-    import os
+    from numpy.typing import NDArray
 
 FORMAT = "hsfuse-imaging/1"
+
+_MOST_BYTES = 2**26
+_MOST_RATIO = 100
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class ImagingModel:
                 "pixel_size": "msi",
             },
             "shift_hsi_pixels": {"x": self.shift[0], "y": self.shift[1]},
-            "residual": self.residual,
+            "residual": {name: value if math.isfinite(value) else None for name, value in self.residual.items()},
         }
 
     @classmethod
@@ -86,24 +92,35 @@ class ImagingModel:
             found = content.get("format") if isinstance(content, dict) else type(content).__name__
             raise ImagingError(f"{source}: format is {found!r}, expected {FORMAT!r} as hsfuse estimate writes it")
         try:
-            srf, shift = content["srf"], content.get("shift_hsi_pixels") or {"x": 0.0, "y": 0.0}
-            wavelength = srf.get("hsi_wavelength_nm") or None
             return cls(
-                SpectralResponse(
-                    np.array(srf["matrix"], dtype=np.float64),
-                    tuple(srf["msi_bands"]),
-                    None if wavelength is None else np.array(wavelength, dtype=np.float64),
-                ),
-                PointSpread(np.array(content["psf"]["kernel"], dtype=np.float64), int(content["ratio"])),
-                (float(shift["x"]), float(shift["y"])),
-                dict(content.get("residual") or {}),
+                _read_srf(content["srf"]),
+                PointSpread(_numbers(content["psf"]["kernel"], 2), _read_ratio(content["ratio"])),
+                _read_shift(content.get("shift_hsi_pixels")),
+                _read_residual(content.get("residual")),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except ImagingError as error:
+            raise ImagingError(f"{source}: {error}") from error
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ImagingError(f"{source}: not a complete imaging model ({error})") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model as JSON."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+        """Write the model as JSON, whole or not at all: a file that is there is replaced once the new one is complete.
+
+        Raises:
+            OSError: The folder or the disk does not allow it.
+        """
+        text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
+        target = Path(path)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:64]}.", dir=target.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ImagingModel:
@@ -113,7 +130,76 @@ class ImagingModel:
             ImagingError: The file is missing, not JSON or not such a model.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            content = json.loads(read_small_text(Path(path), "imaging model"))
+        except json.JSONDecodeError as error:
             raise ImagingError(f"{path}: cannot be read as an imaging model ({error})") from error
+        except RecursionError as error:
+            raise ImagingError(f"{path}: cannot be read as an imaging model (nested too deeply)") from error
         return cls.from_dict(content, str(path))
+
+
+def read_small_text(path: Path, kind: str) -> str:
+    """The text of a regular file that is not larger than any `kind` could be.
+
+    Raises:
+        ImagingError: It is missing, not a regular file, too large or not text.
+    """
+    try:
+        if not path.is_file():
+            raise ImagingError(f"{path}: no such file, where an {kind} is expected")
+        if path.stat().st_size > _MOST_BYTES:
+            raise ImagingError(f"{path}: {path.stat().st_size / 1e6:.0f} MB are more than an {kind} holds")
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ImagingError(f"{path}: cannot be read as an {kind} ({error})") from error
+
+
+def _umask() -> int:
+    """The process's file mode mask; it can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _numbers(values: Any, dimensions: int) -> NDArray[np.float64]:
+    """A JSON array of numbers, its shape seen before an array is made of it."""
+    rows = values if dimensions == 2 else [values]
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, list) and row for row in rows):
+        raise ImagingError("a list of numbers is empty or missing")
+    if len({len(row) for row in rows}) != 1:
+        raise ImagingError("the rows of a matrix differ in length")
+    if not all(isinstance(value, (int, float)) for row in rows for value in row):
+        raise ImagingError("a list of numbers holds something else")
+    return np.array(values, dtype=np.float64)
+
+
+def _read_srf(content: Any) -> SpectralResponse:
+    if not isinstance(content, dict) or not isinstance(content["msi_bands"], list):
+        raise ImagingError("its SRF is not an object with a list of MSI bands")
+    if not all(isinstance(name, str) for name in content["msi_bands"]):
+        raise ImagingError("the names of its MSI bands are not text")
+    wavelength = content.get("hsi_wavelength_nm")
+    centres = None if wavelength is None else _numbers(wavelength, 1)
+    if centres is not None and not (np.isfinite(centres) & (centres > 0)).all():
+        raise ImagingError("its wavelengths are not positive numbers of nm")
+    return SpectralResponse(_numbers(content["matrix"], 2), tuple(content["msi_bands"]), centres)
+
+
+def _read_ratio(value: Any) -> int:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 1 <= value <= _MOST_RATIO or value % 1:
+        raise ImagingError(f"its ratio is a whole number from 1 to {_MOST_RATIO}, not {str(value)[:40]}")
+    return int(value)
+
+
+def _read_shift(content: Any) -> tuple[float, float]:
+    if content is None:
+        return 0.0, 0.0
+    return float(content["x"]), float(content["y"])
+
+
+def _read_residual(content: Any) -> dict[str, float]:
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ImagingError("its residual is not an object")
+    return {str(name): float(value) for name, value in content.items() if value is not None}

@@ -26,12 +26,19 @@ FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 """Full width at half maximum of a Gaussian of standard deviation 1."""
 
 
+MOST_HSI_PIXELS = 32
+"""Edge of the largest kernel, in HSI pixels: a wide blur and a shift of ten pixels have room in it."""
+
+_LEAST_SIGMA = 1e-3  # fine pixels, below which a Gaussian's samples would all be nought
+
+
 @dataclass(frozen=True)
 class PointSpread:
     """The blur of one HSI pixel, sampled on the fine (MSI) pixels.
 
     Raises:
-        ImagingError: The kernel is not square, not finite, negative, of the wrong parity, or does not sum to 1.
+        ImagingError: The kernel is not square, not finite, negative, of the wrong parity, larger than
+            `MOST_HSI_PIXELS`, or does not sum to 1.
     """
 
     kernel: NDArray[np.float64]
@@ -41,10 +48,13 @@ class PointSpread:
     """HSI pixel over fine pixel."""
 
     def __post_init__(self) -> None:
+        if self.ratio < 1:
+            raise ImagingError(f"the ratio of a PSF is 1 or more, not {self.ratio}")
         kernel = np.asarray(self.kernel, dtype=np.float64)
         object.__setattr__(self, "kernel", kernel)
-        if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1]:
+        if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or not kernel.size:
             raise ImagingError(f"a PSF kernel is square, this one has shape {kernel.shape}")
+        check_kernel_edge(kernel.shape[0], self.ratio)
         if (kernel.shape[0] - self.ratio) % 2:
             raise ImagingError(
                 f"a PSF kernel of {kernel.shape[0]} pixels has no middle on an HSI pixel of ratio {self.ratio}: "
@@ -73,21 +83,23 @@ class PointSpread:
             taps: Edge of the kernel in fine pixels; by default 3 standard deviations to either side.
 
         Raises:
-            ImagingError: A width is not positive.
+            ImagingError: A width is not positive, or wider than `MOST_HSI_PIXELS` allow.
         """
         wide, high = (fwhm, fwhm) if isinstance(fwhm, (int, float)) else fwhm
         if not (wide > 0 and high > 0):
             raise ImagingError(f"the FWHM of a PSF is positive, got {wide:g} and {high:g} HSI pixels")
-        sigma = np.array([wide, high]) * ratio / FWHM_PER_SIGMA
+        sigma = np.maximum(np.array([wide, high]) * ratio / FWHM_PER_SIGMA, _LEAST_SIGMA)
         centre = np.array(shift) * ratio
         if taps is None:
             reach = 3 * sigma.max() + np.abs(centre).max()
+            check_kernel_edge(2 * reach, ratio)
             taps = ratio + 2 * max(math.ceil(reach - ratio / 2), 0)
         axis = np.arange(taps) - (taps - 1) / 2
         x, y = np.meshgrid(axis - centre[0], axis - centre[1])
         turn = math.radians(angle)
         along, across = x * math.cos(turn) + y * math.sin(turn), y * math.cos(turn) - x * math.sin(turn)
-        kernel = np.exp(-0.5 * ((along / sigma[0]) ** 2 + (across / sigma[1]) ** 2))
+        exponent = 0.5 * ((along / sigma[0]) ** 2 + (across / sigma[1]) ** 2)
+        kernel = np.exp(exponent.min() - exponent)
         return cls(kernel / kernel.sum(), ratio)
 
     def shifted(self, shift: tuple[float, float]) -> PointSpread:
@@ -96,6 +108,7 @@ class PointSpread:
         if x == 0 and y == 0:
             return self
         margin = math.ceil(max(abs(x), abs(y))) + 1
+        check_kernel_edge(len(self.kernel) + 2 * margin, self.ratio)
         moved = ndimage.shift(np.pad(self.kernel, margin), (y, x), order=3, mode="constant")
         moved = np.clip(moved, 0, None)
         return PointSpread(moved / moved.sum(), self.ratio)
@@ -115,6 +128,20 @@ class PointSpread:
     def margin(self) -> int:
         """How far the kernel reaches over the rim of its HSI pixel, in fine pixels (negative if it stays within)."""
         return (len(self.kernel) - self.ratio) // 2
+
+
+def check_kernel_edge(edge: float, ratio: int) -> None:
+    """See that a kernel is not larger than a blur can be, before it is made.
+
+    Raises:
+        ImagingError: It is.
+    """
+    most = MOST_HSI_PIXELS * ratio
+    if not edge <= most:
+        raise ImagingError(
+            f"a PSF kernel of {edge:.4g} MSI pixels to a side is larger than {MOST_HSI_PIXELS} HSI pixels "
+            f"({most} MSI pixels at ratio {ratio}): that is no blur of an HSI pixel",
+        )
 
 
 class BlurDecimate(torch.nn.Module):

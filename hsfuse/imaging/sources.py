@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hsfuse.errors import ImagingError
-from hsfuse.imaging.model import ImagingModel
-from hsfuse.imaging.psf import PointSpread
+from hsfuse.imaging.model import ImagingModel, read_small_text
+from hsfuse.imaging.psf import PointSpread, check_kernel_edge
 from hsfuse.imaging.srf import SpectralResponse
 from hsfuse.imaging.tables import parse_sensor
 
@@ -77,7 +77,10 @@ def load_psf(source: str, ratio: int) -> PointSpread:
     """
     kind, _, widths = source.partition(":")
     if kind.lower() == "gaussian":
-        return PointSpread.gaussian(ratio, _widths(widths, source))
+        try:
+            return PointSpread.gaussian(ratio, _widths(widths, source))
+        except ImagingError as error:
+            raise ImagingError(f"{source}: {str(error).removeprefix(f'{source}: ')}") from error
     if source.lower().endswith(".json"):
         psf = ImagingModel.load(source).psf
         if psf.ratio != ratio:
@@ -125,9 +128,13 @@ def _widths(text: str, source: str) -> tuple[float, float]:
 def _kernel_file(path: Path, ratio: int) -> PointSpread:
     if not path.is_file():
         raise ImagingError(f"{path}: no such PSF; it is gaussian:FWHM, a .json of hsfuse estimate or a .csv kernel")
+    lines = read_small_text(path, "array of a PSF's weights").splitlines()
+    rows = [line.replace(",", " ").replace(";", " ") for line in lines if line.strip() and not line.startswith("#")]
     try:
-        rows = [line.replace(",", " ").replace(";", " ") for line in path.read_text(encoding="utf-8").splitlines()]
-        kernel = np.loadtxt(rows, dtype=np.float64, ndmin=2, comments="#")
+        check_kernel_edge(max(len(rows), len(rows[0].split()) if rows else 0), ratio)
+        kernel = np.loadtxt(rows, dtype=np.float64, ndmin=2, comments="#") if rows else np.empty((0, 0))
+    except ImagingError as error:
+        raise ImagingError(f"{path}: {error}") from error
     except (OSError, ValueError) as error:
         raise ImagingError(f"{path}: cannot be read as a PSF kernel ({error})") from error
     if not kernel.size or not np.isfinite(kernel).all() or kernel.min() < 0 or kernel.sum() <= 0:

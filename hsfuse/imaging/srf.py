@@ -24,6 +24,7 @@ FWHM_PER_SIGMA = 2.3548200450309493
 COVERED = 0.5
 """An MSI band is left out if the HSI's bands see less than this share of its response."""
 
+_LONGEST_NM = 1e5  # beyond the thermal infrared
 _REACH = 1.5  # a band speaks for the spectrum this many times its FWHM (or its spacing) wide, no wider
 
 
@@ -117,7 +118,7 @@ class SpectralResponse:
         Raises:
             ImagingError: The wavelengths are not positive numbers, or no band is covered.
         """
-        centre, fwhm = _checked_bands(hsi_wavelength_nm, hsi_fwhm_nm)
+        centre, fwhm = checked_bands(hsi_wavelength_nm, hsi_fwhm_nm)
         low, high = band_edges(centre, fwhm)
         grid = np.arange(table.wavelength_nm[0] - 1, table.wavelength_nm[-1] + 2)  # nm
         response = table.sampled(grid)
@@ -151,13 +152,20 @@ class SpectralResponse:
         return SpectralResponse(self.matrix[index], tuple(self.msi_bands[i] for i in index), self.hsi_wavelength_nm)
 
 
-def _checked_bands(
+def checked_bands(
     wavelength_nm: NDArray[np.float64],
     fwhm_nm: NDArray[np.float64] | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Centres and widths as arrays (C,), the spacing in place of widths that are not known.
+
+    Raises:
+        ImagingError: The wavelengths are no optical ones, or the sizes differ.
+    """
     centre = np.asarray(wavelength_nm, dtype=np.float64)
     if centre.ndim != 1 or not centre.size or not (np.isfinite(centre) & (centre > 0)).all():
         raise ImagingError("the HSI's wavelengths are positive numbers of nm, one a band")
+    if centre.max() > _LONGEST_NM:
+        raise ImagingError(f"the HSI's wavelengths reach {centre.max():.4g} nm, beyond {_LONGEST_NM:g} nm: is it nm?")
     spacing = band_spacing(centre)
     if fwhm_nm is None:
         return centre, spacing

@@ -23,6 +23,7 @@ TEN_METRE_BANDS = ("B2", "B3", "B4", "B8")
 """What Sentinel-2 means without a choice of bands."""
 
 _MICROMETRES_BELOW = 20.0
+_LONGEST_NM = 1e5  # beyond the thermal infrared
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 _BAND_COMMENT = re.compile(r"\bband\s+(?P<name>[\w.+-]+)", re.IGNORECASE)
 
@@ -61,6 +62,8 @@ class SensorTable:
             )
         if not np.isfinite(wavelength).all() or (np.diff(wavelength) <= 0).any() or wavelength[0] <= 0:
             raise ImagingError(f"{self.name}: the wavelengths of a response table are positive and increase")
+        if wavelength[-1] > _LONGEST_NM:
+            raise ImagingError(f"{self.name}: a wavelength of {wavelength[-1]:.4g} nm is beyond {_LONGEST_NM:g} nm")
         doubles = sorted({band for band in self.bands if self.bands.count(band) > 1})
         if doubles:
             raise ImagingError(f"{self.name}: band {', '.join(doubles)} is there more than once")

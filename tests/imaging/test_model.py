@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -124,3 +126,104 @@ def test_point_spreads_are_loaded(tmp_path: Path) -> None:
 def test_other_point_spreads_are_refused(source: str) -> None:
     with pytest.raises(ImagingError):
         load_psf(source, 3)
+
+
+def content() -> dict[str, Any]:
+    """A complete imaging file."""
+    srf = SpectralResponse(np.array([[0.25, 0.75]]), ("B2",), np.array([500.0, 600.0]))
+    return ImagingModel(srf, PointSpread.gaussian(3, 1.0)).to_dict()
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "sentence"),
+    [
+        (("srf",), None, "SRF"),
+        (("srf",), [], "SRF"),
+        (("srf", "matrix"), [], "empty"),
+        (("srf", "matrix"), [[]], "empty"),
+        (("srf", "matrix"), [[0.5, "a"]], "something else"),
+        (("srf", "matrix"), [[0.5, 0.5], [1.0]], "differ in length"),
+        (("srf", "matrix"), [[float("nan"), 1.0]], "finite"),
+        (("srf", "msi_bands"), "B2", "list of MSI bands"),
+        (("srf", "msi_bands"), [2], "not text"),
+        (("srf", "hsi_wavelength_nm"), [500.0, float("nan")], "wavelengths"),
+        (("psf",), {}, "kernel"),
+        (("psf", "kernel"), [], "empty"),
+        (("psf", "kernel"), [[1e-6] * 1001] * 1001, "larger than 32 HSI pixels"),
+        (("psf", "kernel"), [[float("inf")]], "non-negative"),
+        (("ratio",), 0, "ratio"),
+        (("ratio",), 1e400, "ratio"),
+        (("ratio",), 2.5, "ratio"),
+        (("ratio",), {"a": 1}, "ratio"),
+        (("shift_hsi_pixels",), {"x": float("nan"), "y": 0}, "not finite"),
+        (("shift_hsi_pixels",), {"x": None, "y": 0}, "not a complete"),
+        (("residual",), [1], "residual"),
+    ],
+)
+def test_hostile_files_get_one_sentence(tmp_path: Path, part: tuple[str, ...], value: Any, sentence: str) -> None:
+    written = content()
+    place = written
+    for name in part[:-1]:
+        place = place[name]
+    place[part[-1]] = value
+    path = tmp_path / "imaging.json"
+    path.write_text(json.dumps(written), encoding="utf-8")
+    with pytest.raises(ImagingError, match=sentence) as caught:
+        ImagingModel.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000, encoding="utf-8")
+    with (tmp_path / "large.json").open("wb") as file:
+        file.truncate(2**27)
+    os.mkfifo(tmp_path / "pipe.json")
+    for name, sentence in (("deep", "nested"), ("large", "134 MB"), ("pipe", "no such file"), ("none", "no such file")):
+        with pytest.raises(ImagingError, match=sentence):
+            ImagingModel.load(tmp_path / f"{name}.json")
+
+
+def test_what_json_cannot_hold_is_null(tmp_path: Path) -> None:
+    srf = SpectralResponse(np.ones((1, 1)), ("a",))
+    path = tmp_path / "imaging.json"
+    ImagingModel(srf, PointSpread.gaussian(3, 1.0), residual={"srf": float("inf"), "psf": float("nan")}).save(path)
+    assert json.loads(path.read_text(encoding="utf-8"))["residual"] == {"srf": None, "psf": None}
+    assert ImagingModel.load(path).residual == {}
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    srf = SpectralResponse(np.ones((1, 1)), ("a",))
+    path = tmp_path / "imaging.json"
+    path.write_text("what was there", encoding="utf-8")
+    broken = ImagingModel(srf, PointSpread.gaussian(3, 1.0))
+    object.__setattr__(broken.srf, "msi_bands", (object(),))
+    with pytest.raises(TypeError):
+        broken.save(path)
+    assert path.read_text(encoding="utf-8") == "what was there"
+    assert list(tmp_path.iterdir()) == [path]
+    mask = os.umask(0o027)
+    try:
+        ImagingModel(SpectralResponse(np.ones((1, 1)), ("a",)), PointSpread.gaussian(3, 1.0)).save(path)
+    finally:
+        os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_kernels_larger_than_a_blur_are_refused_before_they_are_made(tmp_path: Path) -> None:
+    for source in ("gaussian:1e9", "gaussian:100,1"):
+        with pytest.raises(ImagingError, match=rf"^{source}: .*larger than 32 HSI pixels"):
+            load_psf(source, 3)
+    path = tmp_path / "kernel.csv"
+    path.write_text("\n".join(["1," * 1000 + "1"] * 1001), encoding="utf-8")
+    with pytest.raises(ImagingError, match=r"kernel\.csv: a PSF kernel of 1001"):
+        load_psf(str(path), 3)
+    path.write_text("# nothing\n\n", encoding="utf-8")
+    with pytest.raises(ImagingError, match=r"kernel\.csv"):
+        load_psf(str(path), 3)
+
+
+@pytest.mark.parametrize("ratio", [3, 4])
+def test_a_gaussian_of_no_width_is_a_point(ratio: int) -> None:
+    kernel = PointSpread.gaussian(ratio, 1e-300).kernel
+    assert kernel.max() == pytest.approx(1 if ratio % 2 else 0.25)

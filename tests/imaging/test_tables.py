@@ -9,6 +9,7 @@ import pytest
 
 from hsfuse.errors import ImagingError
 from hsfuse.imaging import SensorTable, SpectralResponse, load_srf, load_table, parse_sensor, sensor_names
+from hsfuse.imaging.blind.band_shapes import BandShapes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,3 +149,15 @@ def test_a_table_needs_wavelengths_and_an_estimate_does_not(tmp_path: Path) -> N
         tmp_path / "imaging.json"
     )
     assert load_srf(str(tmp_path / "imaging.json")).response.msi_bands == ("pan",)
+
+
+def test_wavelengths_that_are_none_cost_neither_memory_nor_time() -> None:
+    table = load_table("sentinel-2a")
+    for wavelength, sentence in ((np.array([500.0, 1e9]), "beyond"), (np.array([500.0, np.nan]), "positive")):
+        with pytest.raises(ImagingError, match=sentence):
+            SpectralResponse.from_table(table, wavelength)
+        with pytest.raises(ImagingError, match=sentence):
+            BandShapes.of(2, wavelength)
+    with pytest.raises(ImagingError, match="beyond"):
+        SensorTable("far", np.array([500.0, 1e9]), ("a",), np.ones((1, 2)))
+    assert len(BandShapes.of(3, np.array([500.0, 9e4, 600.0])).rows) < 50_000

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hsfuse.errors import ImagingError
-from hsfuse.imaging.srf import COVERED, FWHM_PER_SIGMA, SpectralResponse, averaged, band_edges, band_spacing
+from hsfuse.imaging.srf import (
+    COVERED,
+    FWHM_PER_SIGMA,
+    SpectralResponse,
+    averaged,
+    band_edges,
+    band_spacing,
+    checked_bands,
+)
 from hsfuse.imaging.tables import TEN_METRE_BANDS, SensorTable, load_table, sensor_names
 
 if TYPE_CHECKING:
@@ -24,6 +32,7 @@ _STRETCH_SPREAD = 0.15  # of its logarithm
 _WIDTHS = np.geomspace(12.0, 350.0, 16)  # nm at half maximum
 _STEEPNESS = (2.0, 4.0, 8.0)  # exponents of a super-Gaussian: bell to box
 _CENTRE_STEP = 6.0  # nm
+_MOST_CENTRES = 600
 _PUBLISHED_SHARE = 0.85  # of the prior; the rest is for sensors unlike any published one
 _SEEN_SHARE = 0.5  # of a band's width must lie among the HSI's bands
 _METADATA_SHARE = 0.8  # of the prior, for shapes of just the centre and width that are known
@@ -56,8 +65,7 @@ class BandShapes:
             position = np.arange(bands, dtype=np.float64) * _STEPS_PER_BAND
             rows = _geometric(position, band_spacing(position))
             return cls(rows, np.full(len(rows), -np.log(len(rows))), {})
-        centre = np.asarray(wavelength_nm, dtype=np.float64)
-        fwhm = band_spacing(centre) if fwhm_nm is None else np.asarray(fwhm_nm, dtype=np.float64)
+        centre, fwhm = checked_bands(wavelength_nm, fwhm_nm)
         tables = [load_table(name) for name in sensor_names() if name not in without]
         free = _geometric(centre, fwhm)
         known, weight = _perturbed(tables, centre, fwhm)
@@ -96,7 +104,8 @@ class BandShapes:
 
 def _geometric(centre: NDArray[np.float64], fwhm: NDArray[np.float64]) -> NDArray[np.float64]:
     """Super-Gaussians exp(−ln 2 · |2 (λ − λ₀)/w|ᵖ) of every centre, width and steepness that the HSI covers."""
-    middle = np.arange(centre.min(), centre.max() + 1, _CENTRE_STEP)[:, None]
+    step = max(_CENTRE_STEP, float(np.ptp(centre)) / _MOST_CENTRES)
+    middle = np.arange(centre.min(), centre.max() + 1, step)[:, None]
     found = []
     for width in _WIDTHS:
         rows = _super_gaussians(middle, width, centre, fwhm)
