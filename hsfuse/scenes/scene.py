@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,9 @@ from hsfuse.scenes.band_metadata import read_bands
 from hsfuse.scenes.contents import look_into
 from hsfuse.scenes.grid import Grid, PixelWindow
 from hsfuse.scenes.raster import RASTER_ERRORS, Raster, data_file, gdal_environment, require_whole, unreadable
+from hsfuse.scenes.readers import Product, find_product
+from hsfuse.scenes.readers.named_axes import require_known_axes
+from hsfuse.scenes.readers.quality import QualityMask, mask_of_file, require_place
 from hsfuse.scenes.sensor import sensor_of
 
 if TYPE_CHECKING:
@@ -64,25 +67,41 @@ class Scene:
     empty_bands: tuple[int, ...]
     """0-based bands without any data in the sample that was read on opening."""
     _raster: Raster = field(repr=False)
+    quality: QualityMask | None = None
+    """The quality layers in use; pixels that they flag are not valid."""
+    product_warnings: tuple[str, ...] = ()
+    """What the reader of the product has to say to the user."""
 
     @classmethod
-    def open(cls, path: str | Path, *, wavelengths: str | Path | None = None) -> Scene:
-        """Open a raster that GDAL can read; a few small patches of it are read to see what it holds.
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        wavelengths: str | Path | None = None,
+        quality: bool = True,
+        mask: str | Path | None = None,
+    ) -> Scene:
+        """Open a product or a raster; a few small patches of it are read to see what it holds.
 
         Bands without data in these patches (EnMAP fills its water-vapour bands with nodata, PRISMA its unused
         ones with zeros) are marked as not good, since they would make every pixel invalid.
 
         Args:
-            path: a file, an ENVI header, or any path that GDAL knows.
-            wavelengths: a text table of wavelengths that overrules the metadata.
+            path: A file, an ENVI header, a product's folder, zip or tar (`readers.find_product`), or any path
+                that GDAL knows.
+            wavelengths: A text table of wavelengths that overrules the metadata.
+            quality: Whether pixels that the product's quality layers flag are taken for not valid.
+            mask: A raster of one band, anywhere over the scene, that is not 0 where a pixel is bad.
 
         Raises:
             SceneError: there is no such file, it is no raster, it breaks off, or it holds no data.
         """
-        raster = Raster(data_file(str(path)))
+        product = find_product(str(path))
+        raster = Raster(data_file(str(path))) if product is None else Raster(product.source.path, product.source)
         try:
             with gdal_environment():
-                return cls._of(raster, None if wavelengths is None else Path(wavelengths))
+                scene = cls._of(raster, None if wavelengths is None else Path(wavelengths))
+                return _with_quality(scene, product, quality, mask)
         except RASTER_ERRORS as error:
             raise SceneError(unreadable(raster.path, error)) from error
         except WorkError as error:
@@ -94,11 +113,7 @@ class Scene:
         dataset = raster.dataset
         if dataset.count == 0:
             raise SceneError(_no_bands(dataset))
-        if dataset.driver == "HDF5Image":
-            raise SceneError(
-                f"{raster.path}: GDAL confuses the axes of hyperspectral HDF5 products such as those of PRISMA and "
-                "NEON, and hsfuse has no reader for them yet: convert the scene to GeoTIFF or ENVI first"
-            )
+        require_known_axes(dataset)
         if raster.dtype.kind not in "iuf":
             raise SceneError(f"{raster.path}: bands of type {raster.dtype} are not images of real numbers")
         require_whole(dataset)
@@ -154,6 +169,8 @@ class Scene:
         # Not every number of a float64 file is one of float32.
         present &= np.isfinite(values)
         valid = present.all(axis=0) & ~hidden
+        if self.quality is not None:
+            valid &= ~self.quality.read(window)
         values[:, ~valid] = 0
         return Block(values, valid)
 
@@ -167,6 +184,17 @@ class Scene:
                 f"the scene has bands 1 to {self.count}"
             )
         return chosen
+
+
+def _with_quality(scene: Scene, product: Product | None, quality: bool, mask: str | Path | None) -> Scene:
+    """The scene with the quality layers of its product and the user's own mask."""
+    layers = product.flags if product is not None and quality else ()
+    if mask is not None:
+        own = mask_of_file(str(mask))
+        require_place(own, scene.grid)
+        layers = (*layers, own)
+    said = () if product is None else product.warnings
+    return replace(scene, quality=QualityMask(scene.grid, layers) if layers else None, product_warnings=said)
 
 
 def _grid(dataset: Any) -> Grid:

@@ -1,0 +1,243 @@
+"""The files of a product, in a folder or still in the zip or tar that it came in."""
+
+from __future__ import annotations
+
+import os
+import re
+import tarfile
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+from hsfuse.errors import SceneError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_DEPTH = 6
+_MOST_FILES = 20_000
+_LARGEST_TEXT = 64 * 2**20
+_RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".img", ".dat", ".bsq", ".bil", ".bip", ".vrt")
+
+
+@dataclass(frozen=True)
+class ProductFiles:
+    """The files of one folder or archive."""
+
+    root: str
+    """The folder or archive as the user named it."""
+    paths: Mapping[str, str] = field(repr=False)
+    """Names inside of it, with `/` between folders, in natural order → paths for GDAL."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names, in natural order."""
+        return tuple(self.paths)
+
+    def matching(self, pattern: str) -> list[str]:
+        """Names whose end (after some `/`) matches a regular expression in any letter case."""
+        expression = re.compile(rf"(?:.*/)?(?:{pattern})", re.IGNORECASE)
+        return [name for name in self.paths if expression.fullmatch(name)]
+
+    def named(self, name: str) -> str | None:
+        """The file of a name that metadata give, in any letter case and any folder."""
+        return next(iter(self.matching(re.escape(name))), None)
+
+    @property
+    def rasters(self) -> list[str]:
+        """Names that end as rasters do."""
+        return [name for name in self.paths if name.lower().endswith(_RASTER_SUFFIXES)]
+
+    def under(self, folder: str) -> ProductFiles:
+        """Those below one folder; all for the empty name."""
+        kept = {name: path for name, path in self.paths.items() if name.startswith(folder)}
+        return ProductFiles(self.root, kept)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a small file.
+
+        Raises:
+            SceneError: it cannot be read, or is too large to be metadata.
+        """
+        try:
+            return _read(self.root, name)
+        except (OSError, KeyError, tarfile.TarError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
+            raise SceneError(f"{self.root}: {name} cannot be read ({error}): fetch the product again") from error
+
+    def text(self, name: str) -> str:
+        """The text of a small file, in UTF-8 or else Latin-1."""
+        return decode(self.read(name))
+
+    def xml(self, name: str) -> ET.Element:
+        """The root element of an XML file.
+
+        Raises:
+            SceneError: it is not XML.
+        """
+        return parse_xml(self.read(name), f"{self.root}: {name}")
+
+
+def files_of(path: str) -> ProductFiles | None:
+    """The files of a folder, a zip or a tar (told by its first bytes); None for any other file.
+
+    Raises:
+        SceneError: the archive is damaged or of a kind that GDAL cannot read inside.
+    """
+    place = Path(path)
+    if place.is_dir():
+        return ProductFiles(path, _in_order({name: str(place.absolute() / name) for name in _walk(place)}))
+    kind = _kind(place)
+    if kind is None:
+        return None
+    try:
+        names = list(_archive_names(path, kind))
+    except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        raise SceneError(f"{path}: the archive cannot be read ({error}): fetch it again") from error
+    inside = f"/vsi{kind}/{{{place.absolute()}}}"
+    return ProductFiles(path, _in_order({name: _gdal_path(inside, name) for name in names}))
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A key that sorts `B2` before `B10`, and `B8` before `B8A`."""
+    parts = re.findall(r"\d+|\D+", name.lower())
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+
+
+def decode(content: bytes) -> str:
+    """Text in UTF-8 or else Latin-1, which can read anything."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def parse_xml(content: bytes, name: str) -> ET.Element:
+    """The root element of an XML text that may declare an encoding, or wrongly none.
+
+    Raises:
+        SceneError: it is not XML.
+    """
+    try:
+        # The file is one of the user's own, and expat itself refuses entity bombs.
+        return ET.fromstring(content)  # noqa: S314
+    except ET.ParseError:
+        without_declaration = re.sub(r"^\s*<\?xml.*?\?>", "", decode(content), flags=re.DOTALL)
+    try:
+        return ET.fromstring(without_declaration)  # noqa: S314
+    except ET.ParseError as error:
+        raise SceneError(f"{name} is not whole XML ({error}): fetch the product again") from error
+
+
+def elements(root: ET.Element, name: str) -> Iterator[ET.Element]:
+    """All elements of a name at any depth, whatever their namespace and letter case."""
+    wanted = name.lower()
+    return (element for element in root.iter() if _local(element) == wanted)
+
+
+def text_of(root: ET.Element, name: str) -> str | None:
+    """The text of the first element of a name; None where there is none."""
+    element = next(elements(root, name), None)
+    return None if element is None or element.text is None else element.text.strip()
+
+
+def number_of(root: ET.Element, name: str) -> float | None:
+    """The number in the first element of a name; None where there is none."""
+    try:
+        return float(text_of(root, name) or "")
+    except ValueError:
+        return None
+
+
+def _local(element: ET.Element) -> str:
+    return element.tag.rsplit("}", 1)[-1].lower() if isinstance(element.tag, str) else ""
+
+
+def _in_order(paths: dict[str, str]) -> dict[str, str]:
+    return {name: paths[name] for name in sorted(paths, key=natural)}
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    found = 0
+    for place, folders, names in os.walk(folder):
+        relative = Path(place).relative_to(folder)
+        if len(relative.parts) >= _DEPTH:
+            folders.clear()
+        for name in names:
+            found += 1
+            if found > _MOST_FILES:
+                raise SceneError(f"{folder}: the folder holds more than {_MOST_FILES} files: name the product's own")
+            yield (relative / name).as_posix()
+
+
+def _kind(path: Path) -> str | None:
+    """`zip` or `tar` by the first bytes of a file."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except OSError:
+        return None
+    if head.startswith(b"PK\x03\x04"):
+        return "zip"
+    if head.startswith(b"\x1f\x8b") or head[257:262] == b"ustar":
+        return "tar"
+    if head.startswith((b"BZh", b"\xfd7zXZ\x00", b"7z\xbc\xaf", b"Rar!")):
+        raise SceneError(f"{path}: rasters cannot be read inside an archive of this kind: unpack it first")
+    return None
+
+
+def _archive_names(path: str, kind: str) -> Iterator[str]:
+    if kind == "zip":
+        with zipfile.ZipFile(path) as archive:
+            yield from _zip_names(archive, "")
+        return
+    with tarfile.open(path) as tar:
+        for member in tar:
+            if member.name.lower().endswith(".zip"):
+                yield from _names_of_inner_zip(_opened(tar, member), member.name)
+            elif member.isfile():
+                yield member.name.removeprefix("./")
+
+
+def _zip_names(archive: zipfile.ZipFile, prefix: str) -> Iterator[str]:
+    for member in archive.infolist():
+        if not member.is_dir():
+            yield f"{prefix}{member.filename}"
+
+
+def _names_of_inner_zip(content: IO[bytes], name: str) -> Iterator[str]:
+    with zipfile.ZipFile(content) as archive:
+        yield from _zip_names(archive, f"{name}!/")
+
+
+def _opened(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    file = tar.extractfile(member)
+    if file is None:
+        raise tarfile.ReadError(f"{member.name} is no file")
+    return file
+
+
+def _gdal_path(inside: str, name: str) -> str:
+    outer, bang, inner = name.partition("!/")
+    return f"/vsizip/{{{inside}/{outer}}}/{inner}" if bang else f"{inside}/{name}"
+
+
+def _read(root: str, name: str) -> bytes:
+    place = Path(root)
+    if place.is_dir():
+        file = place / name
+        if file.stat().st_size > _LARGEST_TEXT:
+            raise OSError("too large for metadata")
+        return file.read_bytes()
+    if _kind(place) == "zip":
+        with zipfile.ZipFile(place) as archive:
+            return archive.read(name)
+    outer, bang, inner = name.partition("!/")
+    with tarfile.open(place) as tar:
+        members = {member.name.removeprefix("./"): member for member in tar}
+        with _opened(tar, members[outer.removeprefix("./")]) as content:
+            if not bang:
+                return content.read()
+            with zipfile.ZipFile(content) as archive:
+                return archive.read(inner)
