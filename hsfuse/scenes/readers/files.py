@@ -50,9 +50,9 @@ class ProductFiles:
         """Names that end as rasters do."""
         return [name for name in self.paths if name.lower().endswith(_RASTER_SUFFIXES)]
 
-    def under(self, folder: str) -> ProductFiles:
-        """Those below one folder; all for the empty name."""
-        kept = {name: path for name, path in self.paths.items() if name.startswith(folder)}
+    def under(self, start: str) -> ProductFiles:
+        """Those whose names begin so, in any letter case: a folder with its `/`, or what a product's files share."""
+        kept = {name: path for name, path in self.paths.items() if name.lower().startswith(start.lower())}
         return ProductFiles(self.root, kept)
 
     def read(self, name: str) -> bytes:

@@ -115,7 +115,9 @@ class VirtualRaster:
 
     def open(self) -> Any:
         """A new handle that opens the files as they are needed."""
-        return MemoryFile(self._xml(), ext=".vrt").open()
+        # The text of a VRT may not serve as its path: hsfuse looks for files beside a dataset by its name.
+        with MemoryFile(self._xml(), ext=".vrt") as memory:
+            return open_dataset(memory.name)
 
     def _xml(self) -> bytes:
         grid = self.grid
@@ -149,8 +151,22 @@ class VirtualRaster:
         ET.SubElement(source, "SourceProperties", {**size, "DataType": dtype, **block})
 
 
-def bands_of_one_grid(path: str, files: Sequence[RasterFacts]) -> tuple[list[RasterFacts], list[RasterFacts]]:
-    """The files of the finest pixels, and the others.
+@dataclass(frozen=True)
+class SingleFile:
+    """One raster that GDAL reads rightly by itself, found inside of a folder or archive; a `Source`."""
+
+    path: str
+    """What the user named."""
+    file: str
+    """The raster, for GDAL."""
+
+    def open(self) -> Any:
+        """A new handle."""
+        return open_dataset(self.file)
+
+
+def of_finest_grid(path: str, files: Sequence[RasterFacts]) -> list[RasterFacts]:
+    """The files of the finest pixels, in their order.
 
     Raises:
         SceneError: files of the same pixel size cover different areas.
@@ -163,7 +179,7 @@ def bands_of_one_grid(path: str, files: Sequence[RasterFacts]) -> tuple[list[Ras
                 f"{path}: its files cover different areas, {_size(kept[0].grid)} and {_size(facts.grid)} pixels: "
                 "name the files of one scene"
             )
-    return kept, [facts for facts in files if facts not in kept]
+    return kept
 
 
 def _same_grid(one: Grid, other: Grid) -> bool:
