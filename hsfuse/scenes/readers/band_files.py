@@ -15,8 +15,8 @@ from hsfuse.scenes.readers.virtual import (
     SingleFile,
     VirtualBand,
     VirtualRaster,
-    of_finest_grid,
     look_at,
+    of_finest_grid,
 )
 
 if TYPE_CHECKING:
