@@ -16,7 +16,7 @@ from hsfuse.scenes.grid import Grid, PixelWindow
 from hsfuse.scenes.raster import RASTER_ERRORS, Raster, data_file, gdal_environment, require_whole, unreadable
 from hsfuse.scenes.readers import Product, find_product
 from hsfuse.scenes.readers.named_axes import require_known_axes
-from hsfuse.scenes.readers.quality import QualityMask, mask_of_file, require_place
+from hsfuse.scenes.readers.quality import QualityMask, mask_of_file, require_layers, require_place
 from hsfuse.scenes.sensor import sensor_of
 
 if TYPE_CHECKING:
@@ -189,6 +189,7 @@ class Scene:
 def _with_quality(scene: Scene, product: Product | None, quality: bool, mask: str | Path | None) -> Scene:
     """The scene with the quality layers of its product and the user's own mask."""
     layers = product.flags if product is not None and quality else ()
+    require_layers(layers)
     if mask is not None:
         own = mask_of_file(str(mask))
         require_place(own, scene.grid)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,8 +97,8 @@ def _find_by_name(path: str) -> Product | None:
     if len(names) > 1 and all(Path(name).is_file() for name in names):
         return band_files.read_list(path, names)
     found = sorted(glob.glob(path), key=natural) if glob.has_magic(path) else []  # noqa: PTH207 (may be absolute)
-    if len(found) == 1:
-        return find_product(found[0])
+    if len(found) == 1 and (product := find_product(found[0])) is not None:
+        return product
     return band_files.read_list(path, found) if found else None
 
 
@@ -107,7 +108,7 @@ def _files_of_metadata(path: Path) -> ProductFiles | None:
     if match is None:
         return None
     beside = files_of(str(path.parent))
-    return None if beside is None else ProductFiles(str(path), beside.under(match["stem"]).paths)
+    return None if beside is None else replace(beside.under(match["stem"]), root=str(path))
 
 
 def _read_files(files: ProductFiles) -> Product:

@@ -80,7 +80,7 @@ def read_beside(path: str) -> Product | None:
     content = (image.parent / metadata).read_bytes()
     if b"bandcharacteri" not in content.lower():
         return None
-    files = ProductFiles(path, beside)
+    files = ProductFiles(path, image.parent, beside)
     return _product(files, parse_xml(content, f"{image.parent / metadata}"), [image.name])
 
 

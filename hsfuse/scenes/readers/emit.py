@@ -58,7 +58,7 @@ def read(file: h5py.File) -> Product | None:
         {"SENSOR": "EMIT"},
     )  # fmt: skip
     _require_lookup(file, variable(file, name))
-    return Product(image, _flags(image))
+    return Product(image, *_flags(image, variable(file, name).shape[:2]))
 
 
 def _bands(file: h5py.File, name: str) -> tuple[HdfBand, ...]:
@@ -92,47 +92,42 @@ def _grid(file: h5py.File) -> Grid:
 
 def _require_lookup(file: h5py.File, image: h5py.Dataset) -> None:
     """Refuse a lookup table that points outside of the swath, or nowhere at all."""
-    shown = False
     for name, length in ((_LOOKUP.column, image.shape[1]), (_LOOKUP.row, image.shape[0])):
         table = variable(file, name)
+        none = abs(number(table.attrs.get("_FillValue", 0)) or 0)
+        largest = 0
         for start in range(0, table.shape[0], _LOOKUP_ROWS):
             index = np.abs(table[start : start + _LOOKUP_ROWS].astype(np.int64))
-            index[index == abs(number(table.attrs.get("_FillValue", 0)) or 0)] = 0
-            shown |= bool(index.any())
-            if index.max(initial=0) > length:
-                raise SceneError(
-                    f"{file.filename}: the lookup table {name} points at pixel {index.max()} of {length}: "
-                    "the product is damaged"
-                )
-    if not shown:
-        raise SceneError(f"{file.filename}: the lookup table {_LOOKUP.column} is empty: the product is damaged")
+            largest = max(largest, int(index[index != none].max(initial=0)))
+        if largest > length or largest == 0:
+            said = f"points at pixel {largest} of {length}" if largest else "is empty"
+            raise SceneError(f"{file.filename}: the lookup table {name} {said}: the product is damaged")
 
 
-def _flags(image: HdfImage) -> tuple[FlagLayer, ...]:
-    """The mask product of the same scene, where it lies beside the reflectance."""
+def _flags(image: HdfImage, swath: tuple[int, ...]) -> tuple[tuple[FlagLayer, ...], tuple[str, ...]]:
+    """The mask product of the same scene, where it lies beside the image, and what is to be said about it."""
     place = Path(image.path)
     beside = place.with_name(place.name.replace("_RFL_", "_MASK_").replace("_L1B_RAD_", "_L2A_MASK_"))
     if beside == place or not beside.is_file():
-        return ()
-    with opened(str(beside)) as file:
-        mask = variable(file, "mask")
-        names = [_name(value) for value in variable(file, "sensor_band_parameters/mask_bands")[()]]
-        bands = tuple(HdfBand("mask", index, BandRecord(nodata=0)) for index in range(len(names)))
-        flags = [
-            Flag(_MASK_REASONS[name], (1,), bands=(place,)) for place, name in enumerate(names) if name in _MASK_REASONS
-        ]
-        if mask.shape[:2] != _swath(image) or mask.shape[2] != len(names) or not flags:
-            raise SceneError(
-                f"{beside}: this EMIT mask of shape {mask.shape} does not belong to {image.path}: take it away"
-            )
-        source = HdfImage(str(beside), _grid(file), bands, _AXES, mask.dtype.name, _LOOKUP)
-    return (FlagLayer(Raster(str(beside), source), tuple(flags)),)
+        return (), ()
+    try:
+        with opened(str(beside)) as file:
+            layer = _mask(file, swath)
+    except SceneError as error:
+        return (), (f"the mask beside it was not used ({error})",)
+    return (layer,), ()
 
 
-def _swath(image: HdfImage) -> tuple[int, ...]:
-    with opened(image.path) as file:
-        shape: tuple[int, ...] = file[image.bands[0].variable].shape[:2]
-        return shape
+def _mask(file: h5py.File, swath: tuple[int, ...]) -> FlagLayer:
+    mask = variable(file, "mask")
+    names = [_name(value) for value in variable(file, "sensor_band_parameters/mask_bands")[()]]
+    if mask.shape != (*swath, len(names)):
+        raise SceneError(f"{file.filename}: its shape {mask.shape} is not that of a mask of {swath} pixels")
+    bands = tuple(HdfBand("mask", index, BandRecord(nodata=0)) for index in range(len(names)))
+    meant = [(_MASK_REASONS[name], index) for index, name in enumerate(names) if name in _MASK_REASONS]
+    source = HdfImage(file.filename, _grid(file), bands, _AXES, mask.dtype.name, _LOOKUP)
+    flags = tuple(Flag(reason, (1,), bands=(index,)) for reason, index in meant)
+    return FlagLayer(Raster(file.filename, source), flags)
 
 
 def _name(value: Any) -> str:

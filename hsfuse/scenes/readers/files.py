@@ -6,7 +6,8 @@ import os
 import re
 import tarfile
 import zipfile
-from dataclasses import dataclass, field
+import zlib
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _DEPTH = 6
 _MOST_FILES = 20_000
 _LARGEST_TEXT = 64 * 2**20
+_GZIP = b"\x1f\x8b"
 _RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".img", ".dat", ".bsq", ".bil", ".bip", ".vrt")
 
 
@@ -27,7 +29,9 @@ class ProductFiles:
     """The files of one folder or archive."""
 
     root: str
-    """The folder or archive as the user named it."""
+    """What the user named; messages begin with it."""
+    place: Path = field(repr=False)
+    """The folder or archive itself."""
     paths: Mapping[str, str] = field(repr=False)
     """Names inside of it, with `/` between folders, in natural order → paths for GDAL."""
 
@@ -53,7 +57,7 @@ class ProductFiles:
     def under(self, start: str) -> ProductFiles:
         """Those whose names begin so, in any letter case: a folder with its `/`, or what a product's files share."""
         kept = {name: path for name, path in self.paths.items() if name.lower().startswith(start.lower())}
-        return ProductFiles(self.root, kept)
+        return replace(self, paths=kept)
 
     def read(self, name: str) -> bytes:
         """The bytes of a small file.
@@ -62,8 +66,8 @@ class ProductFiles:
             SceneError: it cannot be read, or is too large to be metadata.
         """
         try:
-            return _read(self.root, name)
-        except (OSError, KeyError, tarfile.TarError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
+            return _read(self.place, name)
+        except (OSError, KeyError, tarfile.TarError, zipfile.BadZipFile, RuntimeError, EOFError, zlib.error) as error:
             raise SceneError(f"{self.root}: {name} cannot be read ({error}): fetch the product again") from error
 
     def text(self, name: str) -> str:
@@ -87,16 +91,15 @@ def files_of(path: str) -> ProductFiles | None:
     """
     place = Path(path)
     if place.is_dir():
-        return ProductFiles(path, _in_order({name: str(place.absolute() / name) for name in _walk(place)}))
+        return ProductFiles(path, place, _in_order({name: str(place.absolute() / name) for name in _walk(place)}))
     kind = _kind(place)
     if kind is None:
         return None
     try:
-        names = list(_archive_names(path, kind))
-    except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        paths = dict(_zip_paths(place) if kind == "zip" else _tar_paths(place))
+    except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error) as error:
         raise SceneError(f"{path}: the archive cannot be read ({error}): fetch it again") from error
-    inside = f"/vsi{kind}/{{{place.absolute()}}}"
-    return ProductFiles(path, _in_order({name: _gdal_path(inside, name) for name in names}))
+    return ProductFiles(path, place, _in_order(paths))
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
@@ -180,35 +183,39 @@ def _kind(path: Path) -> str | None:
         return None
     if head.startswith(b"PK\x03\x04"):
         return "zip"
-    if head.startswith(b"\x1f\x8b") or head[257:262] == b"ustar":
+    if head.startswith(_GZIP) or head[257:262] == b"ustar":
         return "tar"
     if head.startswith((b"BZh", b"\xfd7zXZ\x00", b"7z\xbc\xaf", b"Rar!")):
         raise SceneError(f"{path}: rasters cannot be read inside an archive of this kind: unpack it first")
     return None
 
 
-def _archive_names(path: str, kind: str) -> Iterator[str]:
-    if kind == "zip":
-        with zipfile.ZipFile(path) as archive:
-            yield from _zip_names(archive, "")
-        return
-    with tarfile.open(path) as tar:
+def _zip_paths(place: Path) -> Iterator[tuple[str, str]]:
+    with zipfile.ZipFile(place) as archive:
+        for name in _zip_names(archive):
+            yield name, f"/vsizip/{{{place.absolute()}}}/{name}"
+
+
+def _tar_paths(place: Path) -> Iterator[tuple[str, str]]:
+    """By the place of each file in the archive: GDAL's own reader of tar misses long names and odd suffixes."""
+    with place.open("rb") as file:
+        stream = f"/vsigzip/{place.absolute()}" if file.read(2) == _GZIP else f"{place.absolute()}"
+    with tarfile.open(place) as tar:
         for member in tar:
-            if member.name.lower().endswith(".zip"):
-                yield from _names_of_inner_zip(_opened(tar, member), member.name)
-            elif member.isfile():
-                yield member.name.removeprefix("./")
+            if not member.isfile():
+                continue
+            name = member.name.removeprefix("./")
+            part = f"/vsisubfile/{member.offset_data}_{member.size},{stream}"
+            if not name.lower().endswith(".zip"):
+                yield name, part
+                continue
+            with _opened(tar, member) as content, zipfile.ZipFile(content) as archive:
+                for inner in _zip_names(archive):
+                    yield f"{name}!/{inner}", f"/vsizip/{{{part}}}/{inner}"
 
 
-def _zip_names(archive: zipfile.ZipFile, prefix: str) -> Iterator[str]:
-    for member in archive.infolist():
-        if not member.is_dir():
-            yield f"{prefix}{member.filename}"
-
-
-def _names_of_inner_zip(content: IO[bytes], name: str) -> Iterator[str]:
-    with zipfile.ZipFile(content) as archive:
-        yield from _zip_names(archive, f"{name}!/")
+def _zip_names(archive: zipfile.ZipFile) -> list[str]:
+    return [member.filename for member in archive.infolist() if not member.is_dir()]
 
 
 def _opened(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
@@ -218,13 +225,7 @@ def _opened(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     return file
 
 
-def _gdal_path(inside: str, name: str) -> str:
-    outer, bang, inner = name.partition("!/")
-    return f"/vsizip/{{{inside}/{outer}}}/{inner}" if bang else f"{inside}/{name}"
-
-
-def _read(root: str, name: str) -> bytes:
-    place = Path(root)
+def _read(place: Path, name: str) -> bytes:
     if place.is_dir():
         file = place / name
         if file.stat().st_size > _LARGEST_TEXT:
@@ -236,7 +237,7 @@ def _read(root: str, name: str) -> bytes:
     outer, bang, inner = name.partition("!/")
     with tarfile.open(place) as tar:
         members = {member.name.removeprefix("./"): member for member in tar}
-        with _opened(tar, members[outer.removeprefix("./")]) as content:
+        with _opened(tar, members[outer]) as content:
             if not bang:
                 return content.read()
             with zipfile.ZipFile(content) as archive:

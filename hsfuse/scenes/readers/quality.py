@@ -144,6 +144,19 @@ def mask_of_file(path: str) -> FlagLayer:
     return FlagLayer(raster, (Flag("own mask", not_zero=True),))
 
 
+def require_layers(layers: tuple[FlagLayer, ...]) -> None:
+    """Open quality layers, so that what is wrong with them is found out now.
+
+    Raises:
+        SceneError: one cannot be opened.
+    """
+    for layer in layers:
+        try:
+            _ = layer.grid
+        except RASTER_ERRORS as error:
+            raise SceneError(f"{unreadable(layer.raster.path, error)} (--no-quality-mask leaves it)") from error
+
+
 def require_place(mask: FlagLayer, scene: Grid) -> None:
     """Refuse a mask that cannot be laid onto a scene.
 

@@ -62,7 +62,11 @@ def write_tif(path: Path, numbers: NDArray[Any], pixel: float, epsg: int = 32633
 @pytest.fixture
 def write_prisma(tmp_path: Path) -> Write:
     def write(
-        name: str = "scene.he5", level: str = "L2D", corners: str = "centres", overlap: bool = False, errors: bool = True
+        name: str = "scene.he5",
+        level: str = "L2D",
+        corners: str = "centres",
+        overlap: bool = False,
+        errors: bool = True,
     ) -> Written:
         path = tmp_path / name
         vnir_nm, swir_nm = np.array([0, 930.0, 700, 550, 410]), np.array([2400.0, 1600, 960, 0])
@@ -168,7 +172,10 @@ def write_neon(tmp_path: Path) -> Write:
         turned = "" if rotation is None else f", rotation={rotation}"
         with h5py.File(path, "w") as file:
             group = file.create_group("SJER/Reflectance")
-            group.attrs["Band_Window_1_Nanometers"], group.attrs["Band_Window_2_Nanometers"] = [1340, 1445], [1790, 1955]
+            group.attrs["Band_Window_1_Nanometers"], group.attrs["Band_Window_2_Nanometers"] = (
+                [1340, 1445],
+                [1790, 1955],
+            )
             image = group.create_dataset("Reflectance_Data", data=cube)
             image.attrs["Data_Ignore_Value"], image.attrs["Scale_Factor"] = np.array([-9999.0]), np.array([10000.0])
             group["Metadata/Coordinate_System/EPSG Code"] = np.array([b"32611"])
@@ -282,7 +289,8 @@ def write_safe(tmp_path: Path) -> Write:
         quality = images.parent / "QI_DATA"
         write_tif(quality / "MSK_QUALIT_B02.jp2", np.zeros((24, 24), np.uint8), 10, driver="JP2OpenJPEG")
         cloudy = np.zeros((12, 12), np.uint8) + 4
-        cloudy[5, 6], cloudy[7, 8], cloudy[0, 0], cloudy[9, 9] = 9, 3, 0, 2
+        cloudy[5, 6], cloudy[7, 8], cloudy[9, 9] = 9, 3, 2
+        cloudy[0, 0] = 0 if level == "2A" else 4  # masks of level 1C do not speak of fill
         if classes and level == "2A":
             folder = images / "R20m"
             write_tif(folder / "T33UVP_20230823T095559_SCL_20m.tif", cloudy, 20)
@@ -310,7 +318,9 @@ def write_safe(tmp_path: Path) -> Write:
 
 @pytest.fixture
 def write_landsat(tmp_path: Path) -> Write:
-    def write(folder: str = "LC08_L2SP_193024_20230707_20230718_02_T1", level: str = "2", satellite: int = 8) -> Written:
+    def write(
+        folder: str = "LC08_L2SP_193024_20230707_20230718_02_T1", level: str = "2", satellite: int = 8
+    ) -> Written:
         reflective = {5: "123457", 7: "123457", 8: "1234567", 9: "1234567"}[satellite]
         cube = rng().integers(1, 50000, (len(reflective), HEIGHT, WIDTH)).astype(np.uint16)
         cube[:, 0, 0] = 0
@@ -328,7 +338,8 @@ def write_landsat(tmp_path: Path) -> Write:
         write_tif(place / f"{folder}_QA_RADSAT.TIF", radsat, 30)
         files = "".join(f'    FILE_NAME_BAND_{band} = "{folder}_{prefix}{band}.TIF"\n' for band in reflective)
         surface = "".join(
-            f"    REFLECTANCE_MULT_BAND_{band} = 2.75e-05\n    REFLECTANCE_ADD_BAND_{band} = -0.2\n" for band in reflective
+            f"    REFLECTANCE_MULT_BAND_{band} = 2.75e-05\n    REFLECTANCE_ADD_BAND_{band} = -0.2\n"
+            for band in reflective
         )
         toa = surface.replace("2.75e-05", "2.0000E-05").replace("-0.2", "-0.100000")
         radiance = surface.replace("REFLECTANCE", "RADIANCE").replace("2.75e-05", "1.2E-02")
@@ -379,11 +390,13 @@ def write_enmap(tmp_path: Path) -> Write:
         write_tif(file("QL_VNIR.TIF"), np.zeros((3, HEIGHT, WIDTH), np.uint8), 30)
         bands = "".join(
             f'<bandID number="{band}"><wavelengthCenterOfBand>{nm[band - 1]}</wavelengthCenterOfBand><FWHMOfBand>7.5'
-            f"</FWHMOfBand><GainOfBand>{gains[band - 1]}</GainOfBand><OffsetOfBand>{offsets[band - 1]}</OffsetOfBand></bandID>"
+            f"</FWHMOfBand><GainOfBand>{gains[band - 1]}</GainOfBand><OffsetOfBand>{offsets[band - 1]}</OffsetOfBand>"
+            "</bandID>"
             for band in range(1, 5)
         )
         text = (
-            f'<?xml version="1.0" encoding="{encoding}"?><level_X><base><level>L2A</level><place>Mühlacker</place></base>'
+            f'<?xml version="1.0" encoding="{encoding}"?><level_X><base><level>L2A</level>'
+            "<place>Mühlacker</place></base>"
             f"<specific><bandCharacterisation>{bands}</bandCharacterisation><backgroundValue>-32768</backgroundValue>"
             "</specific></level_X>"
         )
