@@ -30,6 +30,7 @@ _NO_IMAGE = re.compile(
     re.IGNORECASE,
 )
 _SENTINEL2 = re.compile(r"T\d{2}[A-Z]{3}_\d{8}T\d{6}_(B\d[0-9A])(?:_\d0m)?$", re.IGNORECASE)
+_BAND = re.compile(r"(?:^|_)(B\d{1,3}A?)(?=_|$)", re.IGNORECASE)
 _WITH_UNIT = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)\s*_?(nm|um)(?![a-z])", re.IGNORECASE)
 _BARE = re.compile(r"(?<![\d.A-Za-z])(\d{3,4}(?:\.\d+)?)(?![\d.A-Za-z])")
 _PLAUSIBLE_NM = (350.0, 2600.0)
@@ -70,12 +71,15 @@ def _stack(path: str, names: Sequence[str], files: Sequence[RasterFacts]) -> Vir
     stems = [_stem(name) for name in names]
     alone = all(facts.count == 1 for facts in files)
     spectral = _sentinel2(stems) or _wavelengths(stems) if alone else {}
+    short = _short_names(stems)
     bands = [
-        VirtualBand(facts, band, _record(facts, band, stem if alone else "", spectral.get(stem)))
+        VirtualBand(facts, band, _record(facts, band, short[stem] if alone else "", spectral.get(stem)))
         for stem, facts in zip(stems, files, strict=True)
         for band in range(facts.count)
     ]
-    return VirtualRaster(path, tuple(bands))
+    sensors = {facts.sensor for facts in files}
+    sensor = sensors.pop() if len(sensors) == 1 else None
+    return VirtualRaster(path, tuple(bands), {} if sensor is None else {"SENSOR": sensor})
 
 
 def _record(facts: RasterFacts, band: int, stem: str, known: BandRecord | None) -> BandRecord:
@@ -84,6 +88,13 @@ def _record(facts: RasterFacts, band: int, stem: str, known: BandRecord | None) 
         known.description, known.wavelength, known.fwhm, known.units, True,
         facts.scales[band], facts.offsets[band], facts.nodata[band],
     )  # fmt: skip
+
+
+def _short_names(stems: Sequence[str]) -> dict[str, str]:
+    """`B4` of `LT05_…_B4`, where every name has such a part of its own; sensor tables name bands so."""
+    found = [_BAND.findall(stem) for stem in stems]
+    ends = [names[-1].upper() if names else "" for names in found]
+    return dict(zip(stems, ends if all(ends) and len(set(ends)) == len(ends) else stems, strict=True))
 
 
 def _sentinel2(stems: Sequence[str]) -> dict[str, BandRecord]:

@@ -12,6 +12,7 @@ from rasterio.io import MemoryFile
 from hsfuse.errors import RequestError, SceneError
 from hsfuse.scenes.grid import Grid
 from hsfuse.scenes.raster import RASTER_ERRORS, gdal_environment, open_dataset, unreadable
+from hsfuse.scenes.sensor import sensor_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +45,8 @@ class RasterFacts:
     """Of each band."""
     block: tuple[int, int]
     """Height and width of a block of the first band."""
+    sensor: str | None
+    """Where its metadata or its name say so."""
 
     @property
     def count(self) -> int:
@@ -68,6 +71,7 @@ def look_at(path: str, shown: str) -> RasterFacts:
                 tuple(dataset.offsets),
                 tuple(description or "" for description in dataset.descriptions),
                 tuple(dataset.block_shapes[0]) if dataset.count else (1, 1),
+                sensor_of(dataset),
             )
     except RASTER_ERRORS as error:
         raise SceneError(unreadable(shown, error)) from error

@@ -277,9 +277,16 @@ def _bands(folder: Path, names: Sequence[str], pixel: float = 10.0) -> Path:
 def test_bands_in_natural_order_of_their_names(tmp_path: Path) -> None:
     _bands(tmp_path / "a", [f"scene_B{number}.tif" for number in range(1, 13)])
     scene = Scene.open(tmp_path / "a")
-    assert scene.bands.names == tuple(f"scene_B{number}" for number in range(1, 13))
+    assert scene.bands.names == tuple(f"B{number}" for number in range(1, 13))
     np.testing.assert_array_equal(scene.read(scene.grid.window).values, NUMBERS)
     assert scene.bands.wavelength_nm is None
+
+
+def test_the_sensor_by_the_names_of_the_files(tmp_path: Path) -> None:
+    names = [f"LT05_L1TP_193024_19950707_20200912_02_T1_B{band}.TIF" for band in (1, 2, 3)]
+    scene = Scene.open(_bands(tmp_path / "a", names))
+    assert scene.sensor == "landsat-5"
+    assert scene.bands.names == ("B1", "B2", "B3")
 
 
 @pytest.mark.parametrize(
@@ -304,7 +311,7 @@ def test_files_that_are_no_bands_and_coarser_ones_are_left_out(tmp_path: Path) -
     folder = _bands(tmp_path / "a", ["x_B1.tif", "x_B2.tif", "x_QA_PIXEL.tif", "x_SCL.tif", "cloud_mask.tif"])
     _bands(folder, ["x_B9.tif"], pixel=60)
     scene = Scene.open(folder)
-    assert scene.bands.names == ("x_B1", "x_B2")
+    assert scene.bands.names == ("B1", "B2")
     assert "4 files were left out: " in scene.product_warnings[0]
 
 
