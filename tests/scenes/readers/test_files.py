@@ -329,7 +329,7 @@ def test_lists_and_patterns(tmp_path: Path) -> None:
     assert listed.bands.names == ("c", "b9")
     np.testing.assert_array_equal(listed.read(listed.grid.window).values, NUMBERS[[2, 1]])
     pattern = Scene.open(folder / "b*.tif")
-    assert pattern.bands.names == ("b9", "b10")
+    assert pattern.bands.names == ("B9", "B10")
     assert Scene.open(folder / "c*.tif").count == 1
 
 
