@@ -184,7 +184,7 @@ def _on_grid(layer: FlagLayer, scene: Grid, window: PixelWindow) -> tuple[NDArra
             return layer.raster.read(window, bands)[0], np.ones((window.height, window.width), dtype=bool)
     rows, columns = np.mgrid[window.rows, window.columns] + 0.5
     centres = np.stack((columns.reshape(-1), rows.reshape(-1)), axis=1)
-    # A centre that falls onto an edge between two pixels belongs to the same one wherever the window lies.
+    # A centre that falls onto an edge between two pixels is to belong to the same side everywhere.
     column, row = np.floor(map_pixels(centres, scene, grid) + 1e-6).T.reshape(2, *rows.shape)
     inside = (column >= 0) & (row >= 0) & (column < grid.width) & (row < grid.height)
     numbers = np.zeros((len(bands), *rows.shape), layer.raster.dtype)

@@ -333,7 +333,7 @@ def write_landsat(tmp_path: Path) -> Write:
         pixel = np.full((HEIGHT, WIDTH), 21824, np.uint16)  # clear
         pixel[0, 0], pixel[2, 3], pixel[4, 5], pixel[6, 7] = 1, 22280, 23888, 54596  # fill, cloud, shadow, cirrus
         radsat = np.zeros((HEIGHT, WIDTH), np.uint16)
-        radsat[8, 9], radsat[10, 11] = 1 << 3, 1 << 9  # band 4, and a thermal band
+        radsat[8, 9], radsat[10, 11], radsat[11, 12] = 1 << 0, 1 << 9, 1 << 7  # band 1; a thermal band; band 8
         write_tif(place / f"{folder}_QA_PIXEL.TIF", pixel, 30)
         write_tif(place / f"{folder}_QA_RADSAT.TIF", radsat, 30)
         files = "".join(f'    FILE_NAME_BAND_{band} = "{folder}_{prefix}{band}.TIF"\n' for band in reflective)

@@ -69,6 +69,15 @@ def test_own_mask_of_another_grid_is_laid_on_by_nearest_pixel(
     np.testing.assert_array_equal(scene.read(part).valid, expected[6:17, 5:25] == 0)
 
 
+def test_own_mask_whose_pixel_edges_meet_the_scenes_centres(tmp_path: Path) -> None:
+    numbers = np.ones((1, SIZE, SIZE), np.uint8)
+    path = _write(tmp_path / "scene.tif", numbers, Affine(0.6, 0, 500_000.1, 0, -0.6, 4_999_999.7))
+    stripes = np.broadcast_to(np.arange(2 * SIZE) % 2, (1, 2 * SIZE, 2 * SIZE)).astype(np.uint8)
+    mask = _write(tmp_path / "mask.tif", stripes, Affine(0.3, 0, 500_000.1, 0, -0.3, 4_999_999.7))
+    scene = Scene.open(path, mask=mask)
+    assert not scene.read(scene.grid.window).valid.any()
+
+
 def test_own_mask_in_degrees(scene_path: Path, tmp_path: Path) -> None:
     numbers = np.zeros((1, 100, 100), np.uint8)
     numbers[0, :50] = 1
