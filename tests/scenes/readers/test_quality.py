@@ -72,8 +72,9 @@ def test_own_mask_of_another_grid_is_laid_on_by_nearest_pixel(
 def test_own_mask_whose_pixel_edges_meet_the_scenes_centres(tmp_path: Path) -> None:
     numbers = np.ones((1, SIZE, SIZE), np.uint8)
     path = _write(tmp_path / "scene.tif", numbers, Affine(0.6, 0, 500_000.1, 0, -0.6, 4_999_999.7))
-    stripes = np.broadcast_to(np.arange(2 * SIZE) % 2, (1, 2 * SIZE, 2 * SIZE)).astype(np.uint8)
-    mask = _write(tmp_path / "mask.tif", stripes, Affine(0.3, 0, 500_000.1, 0, -0.3, 4_999_999.7))
+    size = 2 * SIZE + 2
+    stripes = np.broadcast_to((np.arange(size) % 2 == 0)[:, None], (1, size, size)).astype(np.uint8)
+    mask = _write(tmp_path / "mask.tif", stripes, Affine(0.3, 0, 500_000.1 - 0.3, 0, -0.3, 4_999_999.7 + 0.3))
     scene = Scene.open(path, mask=mask)
     assert not scene.read(scene.grid.window).valid.any()
 
