@@ -123,19 +123,16 @@ def _metadata(root: ET.Element, shown: str) -> _Metadata:
     if not bands:
         raise SceneError(f"{shown}: METADATA.XML describes no bands: fetch the product again")
     desis = next(elements(parents[0], "wavelengthWidthOfBand"), None) is not None
-    nodata = number_of(root, "backgroundValue")
-    records = tuple(_record(band, nodata) for band in bands)
+    nodata = number_of(root, "backgroundValue", shown)
+    records = tuple(_record(band, nodata, shown) for band in bands)
     return _Metadata(records, "DESIS" if desis else "EnMAP", text_of(root, "level"))
 
 
-def _record(band: ET.Element, nodata: float | None) -> BandRecord:
-    width = number_of(band, "FWHMOfBand")
+def _record(band: ET.Element, nodata: float | None, shown: str) -> BandRecord:
+    names = ("wavelengthCenterOfBand", "FWHMOfBand", "wavelengthWidthOfBand", "GainOfBand", "OffsetOfBand")
+    centre, fwhm, width, gain, offset = (number_of(band, name, shown) for name in names)
     return BandRecord(
-        wavelength=number_of(band, "wavelengthCenterOfBand"),
-        fwhm=number_of(band, "wavelengthWidthOfBand") if width is None else width,
-        scale=number_of(band, "GainOfBand") or 1.0,
-        offset=number_of(band, "OffsetOfBand") or 0.0,
-        nodata=nodata,
+        wavelength=centre, fwhm=width if fwhm is None else fwhm, scale=gain or 1.0, offset=offset or 0.0, nodata=nodata
     )
 
 

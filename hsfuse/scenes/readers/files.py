@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tarfile
@@ -145,12 +146,29 @@ def text_of(root: ET.Element, name: str) -> str | None:
     return None if element is None or element.text is None else element.text.strip()
 
 
-def number_of(root: ET.Element, name: str) -> float | None:
-    """The number in the first element of a name; None where there is none."""
+def number_of(root: ET.Element, name: str, shown: str) -> float | None:
+    """The number in the first element of a name; None where there is none or an empty one.
+
+    Raises:
+        SceneError: It holds something else; `shown` is the file.
+    """
+    text = text_of(root, name)
+    return number_in(text, name, shown) if text else None
+
+
+def number_in(text: str | None, name: str, shown: str) -> float:
+    """The finite number that a text of metadata must be.
+
+    Raises:
+        SceneError: It is none.
+    """
     try:
-        return float(text_of(root, name) or "")
+        number = float(text or "")
     except ValueError:
-        return None
+        number = math.nan
+    if not math.isfinite(number):
+        raise SceneError(f"{shown}: {name} is {text!r} in its metadata, not a number: fetch the product again")
+    return number
 
 
 def _local(element: ET.Element) -> str:

@@ -5,10 +5,12 @@ Layout: USGS, Landsat 8-9 Collection 2 Level 2 Science Product Guide (LSDS-1619)
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hsfuse.errors import SceneError
 from hsfuse.scenes.raster import Raster
+from hsfuse.scenes.readers.files import number_in
 from hsfuse.scenes.readers.product import BandRecord, Product
 from hsfuse.scenes.readers.quality import NO_DATA, Flag, FlagLayer
 from hsfuse.scenes.readers.virtual import VirtualBand, VirtualRaster, look_at
@@ -58,7 +60,9 @@ def read(files: ProductFiles) -> Product | None:
     if not images:
         raise SceneError(f"{files.root}: none of the bands that {found[0]} names is there: unpack the product whole")
     virtual = tuple(
-        VirtualBand(look_at(files.paths[name], f"{files.root}: {name}"), 0, _record(values, band, bands[band]))
+        VirtualBand(
+            look_at(files.paths[name], f"{files.root}: {name}"), 0, _record(values, band, bands[band], files.root)
+        )
         for band, name in images.items()
     )
     missing = [f"B{band}" for band in bands if band not in images]
@@ -88,18 +92,16 @@ def _image(files: ProductFiles, values: dict[tuple[str, str], str], band: str) -
     return next((found for name in listed if (found := files.named(name)) is not None), None)
 
 
-def _record(values: dict[tuple[str, str], str], band: str, spectral: tuple[float, float]) -> BandRecord:
+def _record(values: dict[tuple[str, str], str], band: str, spectral: tuple[float, float], shown: str) -> BandRecord:
     """Of the first group that rescales: surface reflectance, or else reflectance or radiance above the atmosphere."""
-    scale, offset = 1.0, 0.0
+    common = BandRecord(f"B{band}", *spectral, nodata=0)
     for quantity in ("REFLECTANCE", "RADIANCE"):
-        factors, addends = (
-            [value for (_, key), value in values.items() if key == f"{quantity}_{part}_BAND_{band}"]
-            for part in ("MULT", "ADD")
-        )
-        if factors:
-            scale, offset = float(factors[0]), float(addends[0]) if addends else 0.0
-            break
-    return BandRecord(f"B{band}", *spectral, scale=scale, offset=offset, nodata=0)
+        names = f"{quantity}_MULT_BAND_{band}", f"{quantity}_ADD_BAND_{band}"
+        scale, offset = (_first(values, name) for name in names)
+        if scale is not None:
+            scaled, added = number_in(scale, names[0], shown), number_in(offset or "0", names[1], shown)
+            return replace(common, scale=scaled or 1.0, offset=added)
+    return common
 
 
 def _flags(files: ProductFiles, values: dict[tuple[str, str], str]) -> tuple[FlagLayer, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hsfuse.errors import SceneError
 from hsfuse.scenes.raster import Raster
-from hsfuse.scenes.readers.files import ProductFiles, elements, number_of, text_of
+from hsfuse.scenes.readers.files import ProductFiles, elements, number_in, number_of, text_of
 from hsfuse.scenes.readers.product import BandRecord, Product
 from hsfuse.scenes.readers.quality import NO_DATA, Flag, FlagLayer
 from hsfuse.scenes.readers.virtual import VirtualBand, VirtualRaster, look_at
@@ -53,7 +53,7 @@ def read(files: ProductFiles, pixel_m: int = 10) -> Product | None:
     metadata = files.xml(found[0])
     inside = files.under(found[0].removesuffix(found[0].rpartition("/")[2]))
     images = _images(inside, pixel_m)
-    records = _records(metadata, list(images))
+    records = _records(metadata, list(images), files.root)
     bands = tuple(
         VirtualBand(look_at(files.paths[name], f"{files.root}: {name}"), 0, records[band])
         for band, name in images.items()
@@ -83,29 +83,25 @@ def _images(files: ProductFiles, pixel_m: int) -> dict[str, str]:
     return names
 
 
-def _records(metadata: ET.Element, bands: list[str]) -> dict[str, BandRecord]:
-    quantification = next(
-        (
-            value
-            for name in ("BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
-            if (value := number_of(metadata, name))
-        ),
-        _QUANTIFICATION,
-    )
+def _records(metadata: ET.Element, bands: list[str], shown: str) -> dict[str, BandRecord]:
+    names = ("BOA_QUANTIFICATION_VALUE", "QUANTIFICATION_VALUE")
+    quantification = next((value for name in names if (value := number_of(metadata, name, shown))), _QUANTIFICATION)
     offsets = {
-        int(element.get("band_id", -1)): float(element.text or 0)
+        element.get("band_id"): number_in(element.text, name, shown)
         for name in ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
         for element in elements(metadata, name)
     }
     return {
         band: BandRecord(
-            # Sensor tables name bands so, and metadata as in `B02`.
-            band, BANDS[band][1], BANDS[band][2], scale=1 / quantification,
-            offset=offsets.get(place, 0.0) / quantification, nodata=0,
+            band,
+            *BANDS[band][1:],
+            scale=1 / quantification,
+            offset=offsets.get(str(place), 0.0) / quantification,
+            nodata=0,
         )
         for place, band in enumerate(BANDS)
         if band in bands
-    }  # fmt: skip
+    }
 
 
 def _flags(files: ProductFiles) -> tuple[FlagLayer, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 
 from hsfuse.errors import SceneError
 from hsfuse.scenes import Scene
@@ -268,7 +269,7 @@ def _bands(folder: Path, names: Sequence[str], pixel: float = 10.0) -> Path:
     for place, name in enumerate(names):
         with rasterio.open(
             folder / name, "w", driver="GTiff", width=8, height=9, count=1, dtype="uint16", crs="EPSG:32633",
-            transform=rasterio.transform.from_origin(5e5, 5e6, pixel, pixel), nodata=0,
+            transform=Affine(pixel, 0, 5e5, 0, -pixel, 5e6), nodata=0,
         ) as file:  # fmt: skip
             file.write(NUMBERS[place], 1)
     return folder
@@ -345,7 +346,7 @@ def test_a_folder_of_one_image_keeps_what_it_says(write_enmap: Write, tmp_path: 
     folder.mkdir()
     with rasterio.open(
         folder / "cube.img", "w", driver="ENVI", width=8, height=9, count=12, dtype="uint16", crs="EPSG:32633",
-        transform=rasterio.transform.from_origin(5e5, 5e6, 30, 30),
+        transform=Affine(30, 0, 5e5, 0, -30, 5e6),
     ) as file:  # fmt: skip
         file.write(NUMBERS)
     nm = ", ".join(str(400 + 10 * band) for band in range(12))
@@ -368,7 +369,7 @@ def test_several_images_of_many_bands(tmp_path: Path) -> None:
     for name in ("a.tif", "b.tif"):
         with rasterio.open(
             tmp_path / name, "w", driver="GTiff", width=8, height=9, count=12, dtype="uint16",
-            transform=rasterio.transform.from_origin(5e5, 5e6, 30, 30),
+            transform=Affine(30, 0, 5e5, 0, -30, 5e6),
         ) as file:  # fmt: skip
             file.write(NUMBERS)
     with pytest.raises(SceneError, match=r"several images, a\.tif, b\.tif: name one of them"):

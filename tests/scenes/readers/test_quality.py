@@ -89,6 +89,7 @@ def test_own_mask_in_degrees(scene_path: Path, tmp_path: Path) -> None:
     assert not valid[: rows[0] - 1].any()
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_own_mask_without_a_place_must_have_the_scenes_size(scene_path: Path, tmp_path: Path) -> None:
     numbers = np.zeros((1, SIZE, SIZE), np.uint8)
     numbers[0, 7, 8] = 1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from hsfuse.errors import RequestError
+from hsfuse.errors import HsfuseError, RequestError
 from hsfuse.scenes import PixelWindow, Scene
 
 if TYPE_CHECKING:
@@ -58,3 +59,23 @@ def test_threads_and_copies_read_the_same(written: Written) -> None:
     for window, block in zip(windows, blocks, strict=True):
         np.testing.assert_array_equal(block.values, whole.values[:, window.rows, window.columns])
         np.testing.assert_array_equal(block.valid, whole.valid[window.rows, window.columns])
+
+
+def test_damage_anywhere_is_one_sentence(written: Written) -> None:
+    """Bytes changed at random in the file, or in the metadata of a folder; the seeds are fixed."""
+    file = written.path
+    if file.is_dir():
+        metadata = [path for path in sorted(file.rglob("*")) if path.suffix.lower() in {".xml", ".txt"}]
+        file = metadata[0] if metadata else next(file.iterdir())
+    content = file.read_bytes()
+    for seed in range(20):
+        chance = random.Random(seed)  # noqa: S311 (no secrets)
+        damaged = bytearray(content)
+        for _ in range(chance.choice((1, 3, 10))):
+            damaged[chance.randrange(min(len(damaged), 6000))] = chance.randrange(256)
+        file.write_bytes(damaged[: chance.randrange(len(damaged))] if seed % 5 == 0 else damaged)
+        try:
+            scene = Scene.open(written.path)
+            scene.read(scene.grid.window)
+        except HsfuseError as error:
+            assert "\n" not in str(error)  # noqa: PT017 (most damage is harmless)
