@@ -94,9 +94,10 @@ class Scene:
             mask: A raster of one band, anywhere over the scene, that is not 0 where a pixel is bad.
 
         Raises:
-            SceneError: there is no such file, it is no raster, it breaks off, or it holds no data.
+            SceneError: There is no such file, it is no raster, it breaks off, or it holds no data.
         """
-        product = find_product(str(path))
+        with gdal_environment():
+            product = find_product(str(path))
         raster = Raster(data_file(str(path))) if product is None else Raster(product.source.path, product.source)
         try:
             with gdal_environment():
@@ -154,8 +155,8 @@ class Scene:
             bands: 0-based bands in the order wanted; None for all but an alpha band.
 
         Raises:
-            RequestError: the window reaches over the grid, or a band does not exist.
-            WorkError: the file breaks off or cannot be decoded there.
+            RequestError: The window reaches over the grid, or a band does not exist.
+            WorkError: The file breaks off or cannot be decoded there.
         """
         chosen = self._chosen(bands)
         if not self.grid.window.contains(window):

@@ -187,7 +187,7 @@ def test_hdf5_that_no_reader_knows_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(SceneError, match="cannot be read as a raster"):
+    with pytest.raises(SceneError, match="no product or raster is in there"):
         Scene.open(tmp_path)
 
 

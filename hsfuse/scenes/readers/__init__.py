@@ -42,9 +42,8 @@ HDF5_READERS: list[Callable[[h5py.File], Product | None]] = [
     emit.read,
     neon.read,
     tanager.read,
-    named_axes.read,
 ]
-"""Asked about an HDF5 or netCDF 4 file, in this order."""
+"""Asked about an HDF5 or netCDF 4 file, in this order; after them the names of its axes."""
 
 FILES_READERS: list[Callable[[ProductFiles], Product | None]] = [
     sentinel2.read,
@@ -142,12 +141,12 @@ def _refuse_hdf4(path: str) -> None:
 def _read_hdf5(path: str, variable: str | None) -> Product | None:
     with opened(path) as file:
         for read in HDF5_READERS:
-            product = named_axes.read(file, variable) if read is named_axes.read else read(file)
-            if product is not None:
+            if (product := read(file)) is not None:
                 return product
-        if arrays(file):
+        product = named_axes.read(file, variable)
+        if product is None and arrays(file):
             raise SceneError(
                 f"{path}: no reader knows this HDF5 file; it holds {contents(file)}: convert the image to GeoTIFF or "
                 "ENVI first"
             )
-    return None
+    return product

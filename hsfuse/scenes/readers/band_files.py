@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from hsfuse.scenes.readers.files import ProductFiles
 
 _NO_IMAGE = re.compile(
-    r"(?:^|[_\-.])(?:qa\w*|scl|aot|wvp|tci|pvi|msk\w*|mask\w*|cloud\w*|fmask|bqa|udm2?|ql|quick\w*|thumb\w*|browse\w*"
+    r"(?:^|[_\-.])(?:qa\w*|scl|aot|wvp|tci|pvi|msk\w*|mask\w*|cloud\w*|fmask|bqa|udm2?|ql|quick\w*|thumb\w*|browse\w*|st"
     r"|angles?|sza|saa|vza|vaa|dem|pan)(?:$|[_\-.])",
     re.IGNORECASE,
 )
 _SENTINEL2 = re.compile(r"T\d{2}[A-Z]{3}_\d{8}T\d{6}_(B\d[0-9A])(?:_\d0m)?$", re.IGNORECASE)
-_BAND = re.compile(r"(?:^|_)(B\d{1,3}A?)(?=_|$)", re.IGNORECASE)
+_BAND = re.compile(r"(?:^|[_.\-])(B\d{1,3}A?)(?=[_.\-]|$)", re.IGNORECASE)
 _WITH_UNIT = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?)\s*_?(nm|um)(?![a-z])", re.IGNORECASE)
 _BARE = re.compile(r"(?<![\d.A-Za-z])(\d{3,4}(?:\.\d+)?)(?![\d.A-Za-z])")
 _PLAUSIBLE_NM = (350.0, 2600.0)
@@ -45,6 +45,8 @@ def read(files: ProductFiles) -> Product | None:
     images = [name for name in files.rasters if _NO_IMAGE.search(_stem(name)) is None]
     if not images:
         return None
+    if any(files.header_of(name) and files.paths[name].startswith("/vsisubfile/") for name in images):
+        raise SceneError(f"{files.root}: an ENVI image cannot be read inside of a tar, away from its header: unpack it")
     if len(images) == 1:
         return Product(SingleFile(files.root, files.paths[images[0]]))
     facts = {name: look_at(files.paths[name], f"{files.root}: {name}") for name in images}

@@ -87,6 +87,11 @@ def read_beside(path: str) -> Product | None:
 def _product(files: ProductFiles, root: ET.Element, images: list[str]) -> Product:
     metadata = _metadata(root, files.root)
     facts = [look_at(files.paths[name], f"{files.root}: {name}") for name in images]
+    if any(_part(name) for name in images) and facts[0].grid.crs is None:
+        raise SceneError(
+            f"{files.root}: an EnMAP product of level 1B, its spectrometers each in the geometry of the sensor: order "
+            "the same scene as level L1C or L2A"
+        )
     bands = [VirtualBand(one, band, BandRecord()) for one in facts for band in range(one.count)]
     records = _fitting(metadata.records, files.root, len(bands), images)
     virtual = tuple(

@@ -43,7 +43,7 @@ def read(file: h5py.File) -> Product | None:
     """An EMIT product, None where the file is none.
 
     Raises:
-        SceneError: it holds no image, or is damaged.
+        SceneError: It holds no image, or is damaged.
     """
     if "sensor_band_parameters" not in file or "location" not in file:
         return None

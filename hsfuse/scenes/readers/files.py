@@ -52,8 +52,18 @@ class ProductFiles:
 
     @property
     def rasters(self) -> list[str]:
-        """Names that end as rasters do."""
-        return [name for name in self.paths if name.lower().endswith(_RASTER_SUFFIXES)]
+        """Names that end as rasters do, and those without a suffix that have an ENVI header."""
+        return [
+            name
+            for name in self.paths
+            if name.lower().endswith(_RASTER_SUFFIXES) or ("." not in _last(name) and self.header_of(name))
+        ]
+
+    def header_of(self, name: str) -> str | None:
+        """The ENVI header of a file: `a.hdr` or `a.img.hdr` of `a.img`."""
+        stem = name.removesuffix(_last(name)) + _last(name).split(".")[0]
+        candidates = (f"{name}.hdr", f"{stem}.hdr", f"{name}.HDR", f"{stem}.HDR")
+        return next((header for header in candidates if header in self.paths), None)
 
     def under(self, start: str) -> ProductFiles:
         """Those whose names begin so, in any letter case: a folder with its `/`, or what a product's files share."""
@@ -64,7 +74,7 @@ class ProductFiles:
         """The bytes of a small file.
 
         Raises:
-            SceneError: it cannot be read, or is too large to be metadata.
+            SceneError: It cannot be read, or is too large to be metadata.
         """
         try:
             return _read(self.place, name)
@@ -79,7 +89,7 @@ class ProductFiles:
         """The root element of an XML file.
 
         Raises:
-            SceneError: it is not XML.
+            SceneError: It is not XML.
         """
         return parse_xml(self.read(name), f"{self.root}: {name}")
 
@@ -88,7 +98,7 @@ def files_of(path: str) -> ProductFiles | None:
     """The files of a folder, a zip or a tar (told by its first bytes); None for any other file.
 
     Raises:
-        SceneError: the archive is damaged or of a kind that GDAL cannot read inside.
+        SceneError: The archive is damaged or of a kind that GDAL cannot read inside.
     """
     place = Path(path)
     if place.is_dir():
@@ -121,7 +131,7 @@ def parse_xml(content: bytes, name: str) -> ET.Element:
     """The root element of an XML text that may declare an encoding, or wrongly none.
 
     Raises:
-        SceneError: it is not XML.
+        SceneError: It is not XML.
     """
     try:
         # The file is one of the user's own, and expat itself refuses entity bombs.
@@ -173,6 +183,10 @@ def number_in(text: str | None, name: str, shown: str) -> float:
 
 def _local(element: ET.Element) -> str:
     return element.tag.rsplit("}", 1)[-1].lower() if isinstance(element.tag, str) else ""
+
+
+def _last(name: str) -> str:
+    return name.rsplit("/", 1)[-1]
 
 
 def _in_order(paths: dict[str, str]) -> dict[str, str]:

@@ -24,7 +24,7 @@ def opened(path: str) -> Iterator[h5py.File]:
     """An HDF5 file; what goes wrong inside the block is one sentence about the file.
 
     Raises:
-        SceneError: the file, or something that was expected in it, cannot be read.
+        SceneError: The file, or something that was expected in it, cannot be read.
     """
     try:
         with h5py.File(path, "r") as file:
@@ -40,7 +40,7 @@ def variable(file: h5py.File, name: str) -> h5py.Dataset:
     """A variable that the product must have.
 
     Raises:
-        SceneError: it is missing.
+        SceneError: It is missing.
     """
     found = file.get(name)
     if not isinstance(found, h5py.Dataset):
@@ -52,7 +52,7 @@ def attribute(file: h5py.File, name: str) -> Any:
     """An attribute of the file that the product must have.
 
     Raises:
-        SceneError: it is missing.
+        SceneError: It is missing.
     """
     if name not in file.attrs:
         raise SceneError(f"{file.filename}: the product lacks the attribute {name}: it is damaged or not complete")

@@ -109,7 +109,7 @@ class HdfDataset:
         """Open the file.
 
         Raises:
-            RasterioIOError: it cannot be opened.
+            RasterioIOError: It cannot be opened.
         """
         self._image = image
         self.name = image.path
@@ -235,7 +235,7 @@ class HdfDataset:
         Of a decimated reading the nearest pixels are given.
 
         Raises:
-            RasterioIOError: the file breaks off or cannot be decoded.
+            RasterioIOError: The file breaks off or cannot be decoded.
         """
         chosen = list(self.indexes) if indexes is None else [indexes] if isinstance(indexes, int) else list(indexes)
         rows, columns = self._slices(window)

@@ -52,11 +52,11 @@ def read(file: h5py.File, wanted: str | None = None) -> Product | None:
     """The one image of a file by the names of its axes; None where no axis of three-dimensional arrays has a name.
 
     Args:
-        file: the file.
-        wanted: the variable to take, where the user named one.
+        file: The file.
+        wanted: The variable to take, where the user named one.
 
     Raises:
-        SceneError: the axes are those of a swath, or there are several images.
+        SceneError: The axes are those of a swath, or there are several images.
     """
     named = [(array, names) for array in arrays(file) if any(names := axis_names(array))]
     if wanted is not None:

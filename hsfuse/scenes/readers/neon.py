@@ -30,7 +30,7 @@ def read(file: h5py.File) -> Product | None:
     """A NEON reflectance product, None where the file is none.
 
     Raises:
-        SceneError: the product is damaged or not complete.
+        SceneError: The product is damaged or not complete.
     """
     group = next((f"{site}/Reflectance" for site in file if f"{site}/Reflectance/Reflectance_Data" in file), None)
     if group is None:

@@ -41,7 +41,7 @@ def read(file: h5py.File) -> Product | None:
     """A PRISMA product, None where the file is none.
 
     Raises:
-        SceneError: a level without a map grid, or a damaged product.
+        SceneError: A level without a map grid, or a damaged product.
     """
     swaths = file.get("HDFEOS/SWATHS")
     levels = [] if swaths is None else [match[1] for name in swaths if (match := re.fullmatch(r"PRS_(L\w+)_HCO", name))]

@@ -23,7 +23,7 @@ class Source(Protocol):
         """A new handle: a `rasterio.DatasetReader`, or an `HdfDataset`, which answers like one.
 
         Raises:
-            RasterioError: a file of the product cannot be opened.
+            RasterioError: A file of the product cannot be opened.
         """
 
 

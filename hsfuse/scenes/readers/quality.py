@@ -79,7 +79,7 @@ class QualityMask:
         """Where pixels under a window of the scene are bad for any reason, shape (h, w).
 
         Raises:
-            WorkError: a layer breaks off or cannot be decoded.
+            WorkError: A layer breaks off or cannot be decoded.
         """
         bad = np.zeros((window.height, window.width), dtype=bool)
         for found in self.reasons(window).values():
@@ -90,7 +90,7 @@ class QualityMask:
         """Where pixels under a window are bad, by reason, each (h, w).
 
         Raises:
-            WorkError: a layer breaks off or cannot be decoded.
+            WorkError: A layer breaks off or cannot be decoded.
         """
         found: dict[str, NDArray[np.bool_]] = {}
         for layer in self.layers:
@@ -131,7 +131,7 @@ def mask_of_file(path: str) -> FlagLayer:
     """A mask that the user brings: one band, bad where it is not 0.
 
     Raises:
-        SceneError: the file cannot be read, or has several bands.
+        SceneError: The file cannot be read, or has several bands.
     """
     raster = Raster(data_file(path))
     try:
@@ -148,7 +148,7 @@ def require_layers(layers: tuple[FlagLayer, ...]) -> None:
     """Open quality layers, so that what is wrong with them is found out now.
 
     Raises:
-        SceneError: one cannot be opened.
+        SceneError: One cannot be opened.
     """
     for layer in layers:
         try:
@@ -161,7 +161,7 @@ def require_place(mask: FlagLayer, scene: Grid) -> None:
     """Refuse a mask that cannot be laid onto a scene.
 
     Raises:
-        SceneError: one of them has no CRS or geotransform, and they differ in size.
+        SceneError: One of them has no CRS or geotransform, and they differ in size.
     """
     grid = mask.grid
     if not _comparable(grid, scene) and (grid.width, grid.height) != (scene.width, scene.height):

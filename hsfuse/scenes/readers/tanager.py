@@ -35,7 +35,7 @@ def read(file: h5py.File) -> Product | None:
     """A Tanager product, None where the file is none.
 
     Raises:
-        SceneError: a product in the geometry of the sensor, or a damaged one.
+        SceneError: A product in the geometry of the sensor, or a damaged one.
     """
     if "HDFEOS/SWATHS/HYP" in file and "HDFEOS/GRIDS/HYP" not in file:
         raise SceneError(

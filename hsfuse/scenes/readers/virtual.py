@@ -58,7 +58,7 @@ def look_at(path: str, shown: str) -> RasterFacts:
     """Open a file of a product for what it says of itself; `shown` begins the messages.
 
     Raises:
-        SceneError: it is no raster, or has no grid.
+        SceneError: It is no raster, or has no grid.
     """
     try:
         with gdal_environment(), open_dataset(path) as dataset:
@@ -173,7 +173,7 @@ def of_finest_grid(path: str, files: Sequence[RasterFacts]) -> list[RasterFacts]
     """The files of the finest pixels, in their order.
 
     Raises:
-        SceneError: files of the same pixel size cover different areas.
+        SceneError: Files of the same pixel size cover different areas.
     """
     finest = min(abs(facts.grid.transform.determinant) for facts in files)
     kept = [facts for facts in files if abs(facts.grid.transform.determinant) < 1.01 * finest]

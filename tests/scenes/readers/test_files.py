@@ -235,6 +235,20 @@ def test_enmap_without_its_image(write_enmap: Write) -> None:
         Scene.open(path)
 
 
+def test_enmap_in_the_geometry_of_the_sensor(write_enmap: Write) -> None:
+    folder = write_enmap().path
+    image = next(folder.glob("*SPECTRAL_IMAGE.TIF"))
+    for part in ("VNIR", "SWIR"):
+        with rasterio.open(
+            folder / image.name.replace(".TIF", f"_{part}.TIF"), "w", driver="GTiff", width=8, height=9, count=2,
+            dtype="uint16", transform=Affine(1, 0, 5, 0, 1, 0),
+        ) as file:  # fmt: skip
+            file.write(NUMBERS[:2])
+    image.unlink()
+    with pytest.raises(SceneError, match=r"of level 1B, .* order the same scene as level L1C"):
+        Scene.open(folder)
+
+
 def test_quality_of_enmap_by_reason(write_enmap: Write) -> None:
     scene = Scene.open(write_enmap().path)
     assert scene.quality is not None
@@ -309,11 +323,13 @@ def test_wavelengths_out_of_names_only_where_they_are_sure(
 
 
 def test_files_that_are_no_bands_and_coarser_ones_are_left_out(tmp_path: Path) -> None:
-    folder = _bands(tmp_path / "a", ["x_B1.tif", "x_B2.tif", "x_QA_PIXEL.tif", "x_SCL.tif", "cloud_mask.tif"])
+    folder = _bands(
+        tmp_path / "a", ["x_B1.tif", "x_B2.tif", "x_QA_PIXEL.tif", "x_SCL.tif", "x_ST_B10.tif", "cloud_mask.tif"]
+    )
     _bands(folder, ["x_B9.tif"], pixel=60)
     scene = Scene.open(folder)
     assert scene.bands.names == ("B1", "B2")
-    assert "4 files were left out: " in scene.product_warnings[0]
+    assert "5 files were left out: " in scene.product_warnings[0]
 
 
 def test_sentinel2_images_without_their_metadata(tmp_path: Path) -> None:
@@ -355,6 +371,28 @@ def test_a_folder_of_one_image_keeps_what_it_says(write_enmap: Write, tmp_path: 
     scene = Scene.open(folder)
     assert scene.bands.wavelength_nm is not None
     assert scene.bands.wavelength_nm[1] == 410
+
+
+def test_envi_without_a_suffix_and_with_rotated_map_info(tmp_path: Path) -> None:
+    """AVIRIS-NG and SHIFT come so; the lines of their map info turn counter-clockwise."""
+    folder = tmp_path / "ang20220224t195402_rfl"
+    folder.mkdir()
+    NUMBERS[:4].tofile(folder / "ang20220224t195402_rfl_img")
+    (folder / "ang20220224t195402_rfl_img.hdr").write_text(
+        "ENVI\nsamples = 8\nlines = 9\nbands = 4\nheader offset = 0\nfile type = ENVI Standard\ndata type = 12\n"
+        "interleave = bsq\nbyte order = 0\nwavelength units = Nanometers\nwavelength = {400, 700, 1500, 2200}\n"
+        "map info = {UTM, 1, 1, 500000, 5000000, 5.1, 5.1, 11, North, WGS-84, units=Meters, rotation=-24}\n"
+    )
+    scene = Scene.open(folder)
+    expected = Affine.translation(5e5, 5e6) @ Affine.rotation(-24) @ Affine.scale(5.1, -5.1)
+    np.testing.assert_allclose(tuple(scene.grid.transform), tuple(expected), atol=1e-9)
+    np.testing.assert_allclose(scene.grid.pixel_size, 5.1)
+    assert scene.bands.wavelength_nm is not None
+    assert scene.bands.wavelength_nm.tolist() == [400, 700, 1500, 2200]
+    np.testing.assert_array_equal(scene.read(scene.grid.window).values, NUMBERS[:4])
+    with pytest.raises(SceneError, match="an ENVI image cannot be read inside of a tar"):
+        Scene.open(_tar(folder, tmp_path / "a.tar.gz", "w:gz"))
+    assert Scene.open(_zip(folder, tmp_path / "a.zip")).count == 4
 
 
 def test_folders_without_a_product(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 import pytest
+from scipy.io import netcdf_file
 
 from hsfuse.errors import SceneError
 from hsfuse.scenes import PixelWindow, Scene
@@ -134,6 +135,23 @@ def test_netcdf_with_one_image_of_two_axes_stays_with_gdal(tmp_path: Path) -> No
     with h5py.File(path, "w") as file:
         file["band"] = np.arange(1, 73, dtype=np.float32).reshape(8, 9)
     assert Scene.open(path).count == 1
+
+
+@pytest.mark.parametrize("order", [("wavelength", "y", "x"), ("y", "x", "wavelength")])
+def test_netcdf_3_is_read_by_gdal_where_it_sees_the_axes(tmp_path: Path, order: tuple[str, ...]) -> None:
+    path, lengths = tmp_path / "a.nc", {"wavelength": 4, "y": 9, "x": 8}
+    with netcdf_file(path, "w") as file:
+        for name, length in lengths.items():
+            file.createDimension(name, length)
+            file.createVariable(name, "f8", (name,))[:] = 400.0 + 100 * np.arange(length)
+        file.createVariable("reflectance", "f4", order)[:] = np.ones([lengths[name] for name in order])
+    if order[0] == "wavelength":
+        scene = Scene.open(f"netcdf:{path}:reflectance")
+        assert scene.bands.wavelength_nm is not None
+        assert scene.bands.wavelength_nm.tolist() == [400, 500, 600, 700]
+    else:
+        with pytest.raises(SceneError, match="GDAL confuses the axes of this file"):
+            Scene.open(f"netcdf:{path}:reflectance")
 
 
 def test_no_hdf5_after_all(tmp_path: Path) -> None:
