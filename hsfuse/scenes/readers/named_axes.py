@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -14,6 +14,7 @@ from rasterio.errors import CRSError
 
 from hsfuse.errors import SceneError
 from hsfuse.scenes.grid import Grid
+from hsfuse.scenes.readers.files import natural
 from hsfuse.scenes.readers.hdf import arrays, contents, number, numbers, plain
 from hsfuse.scenes.readers.hdf_image import Axes, HdfBand, HdfImage
 from hsfuse.scenes.readers.product import BandRecord, Product, records_of
@@ -64,11 +65,44 @@ def read(file: h5py.File, wanted: str | None = None) -> Product | None:
     images = [image for array, names in named if (image := _understood(array, names)) is not None]
     if not images:
         _refuse(file, named)
-        return None
+        return None if arrays(file) or wanted is not None else _one_variable_a_band(file)
     image = _the_one(file, images)
     grid, axes = _grid(file, image)
     source = HdfImage(file.filename, grid, _bands(file, image), axes, image.variable.dtype.name)
     return Product(source)
+
+
+def _one_variable_a_band(file: h5py.File) -> Product | None:
+    """Bands that are variables of two axes each, as GDAL and openEO write them; None for fewer than two."""
+    found = [(array, names) for array in arrays(file, 2) if _is_band(array, names := axis_names(array))]
+    if len({(array.shape, names) for array, names in found}) != 1 or len(found) < 2:
+        return None
+    variables = sorted((array for array, _ in found), key=lambda array: natural(str(array.name)))
+    simple = [_simple(name) for name in found[0][1]]
+    row, column = (next(axis for axis, name in enumerate(simple) if name in kind) for kind in (ROW_NAMES, COLUMN_NAMES))
+    image = _Image(variables[0], found[0][1], Axes(None, row, column))
+    grid, axes = _grid(file, image)
+    bands = tuple(HdfBand(str(array.name), 0, _record_of(array)) for array in variables)
+    dtype = np.result_type(*(array.dtype for array in variables)).name
+    return Product(HdfImage(file.filename, grid, bands, axes, dtype))
+
+
+def _is_band(array: h5py.Dataset, names: tuple[str, ...]) -> bool:
+    """Rows and columns by their names, nothing else longer than 1, and not what accompanies an image."""
+    simple = [_simple(name) for name in names]
+    long = [name for name, length in zip(simple, array.shape, strict=True) if length > 1]
+    own = _simple(str(array.name).rsplit("/", 1)[-1])
+    beside = own in ROW_NAMES | COLUMN_NAMES or _BESIDE_THE_IMAGE.search(own) is not None
+    return len(long) == 2 and bool({*long} & ROW_NAMES) and bool({*long} & COLUMN_NAMES) and not beside
+
+
+def _record_of(array: h5py.Dataset) -> BandRecord:
+    centre = next(
+        (found for name in array.attrs if _simple(name) in _WAVELENGTH_NAMES and (found := number(array.attrs[name]))),
+        None,
+    )
+    name = str(array.name).rsplit("/", 1)[-1]
+    return replace(_common_record(array, ""), description=name, wavelength=centre)
 
 
 def require_known_axes(dataset: Any) -> None:
@@ -142,12 +176,16 @@ def _bands(file: h5py.File, image: _Image) -> tuple[HdfBand, ...]:
     centres, units = _wavelengths(file, image, count)
     widths, _ = _listed(file, array, _WIDTH_NAMES, count)
     good, _ = _listed(file, array, _GOOD_NAMES, count)
+    records = records_of(_common_record(array, units or ""), centres, widths, good, count)
+    return tuple(HdfBand(str(array.name), index, record) for index, record in enumerate(records))
+
+
+def _common_record(array: h5py.Dataset, units: str) -> BandRecord:
+    """Fill and scale as the CF conventions name them."""
     attributes = array.attrs
     nodata = next((number(attributes[name]) for name in ("_FillValue", "missing_value") if name in attributes), None)
     scale, offset = number(attributes.get("scale_factor", 1)), number(attributes.get("add_offset", 0))
-    common = BandRecord(units=units or "", scale=scale or 1.0, offset=offset or 0.0, nodata=nodata)
-    records = records_of(common, centres, widths, good, count)
-    return tuple(HdfBand(str(array.name), index, record) for index, record in enumerate(records))
+    return BandRecord(units=units, scale=scale or 1.0, offset=offset or 0.0, nodata=nodata)
 
 
 def _wavelengths(file: h5py.File, image: _Image, count: int) -> tuple[NDArray[np.float64] | None, str | None]:

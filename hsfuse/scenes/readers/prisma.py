@@ -33,6 +33,10 @@ PIXEL_M = 30.0
 _AXES = Axes(band=1, row=0, column=2)
 _LARGEST_DN = 65535
 
+# Pixels by which the corners may be rounded, and the part by which a pixel may differ from 30 m.
+_ROUNDED = 0.25
+_ODD_PIXEL = 0.02
+
 # Of the used bands; in water vapour single bands of most pixels are flagged.
 _BAD_SHARE = 0.25
 
@@ -110,12 +114,16 @@ def _grid(file: h5py.File, width: int, height: int) -> Grid:
 
 def _axis(file: h5py.File, first: float, last: float, count: int) -> tuple[float, float]:
     """Outer edge and pixel size along one axis."""
-    step = np.sign(last - first) * PIXEL_M
-    between_centres, between_edges = abs(last - first) / PIXEL_M - (count - 1), abs(last - first) / PIXEL_M - count
-    if abs(between_centres) <= 0.25:
+    length = last - first
+    step = float(np.sign(length)) * PIXEL_M
+    if abs(abs(length) / PIXEL_M - (count - 1)) <= _ROUNDED:
         return first - step / 2, step
-    if abs(between_edges) <= 0.25:
+    if abs(abs(length) / PIXEL_M - count) <= _ROUNDED:
         return first, step
+    # Pixels that are a little smaller or larger reach from centre to centre.
+    if count > 1 and abs(abs(length) / (count - 1) / PIXEL_M - 1) <= _ODD_PIXEL:
+        step = length / (count - 1)
+        return first - step / 2, step
     raise SceneError(
         f"{file.filename}: {count} pixels of {PIXEL_M:g} m do not reach from {first:.10g} to {last:.10g}: "
         "the corners or the cube are damaged"

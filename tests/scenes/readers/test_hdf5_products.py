@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 import pytest
+from affine import Affine
+from rasterio.crs import CRS
 from scipy.io import netcdf_file
 
 from hsfuse.errors import SceneError
@@ -128,6 +130,28 @@ def test_uneven_coordinates_are_refused(write_netcdf: Write) -> None:
         file["x"][5] += 20
     with pytest.raises(SceneError, match="the pixels along /x are not evenly spaced"):
         Scene.open(path)
+
+
+@pytest.mark.parametrize("time", [False, True])
+def test_a_variable_a_band(tmp_path: Path, time: bool) -> None:
+    """GDAL writes netCDF so, and openEO with an axis of one time before the others."""
+    path, cube = tmp_path / "openEO.nc", np.arange(3 * 9 * 8, dtype=np.int16).reshape(3, 9, 8) + 1
+    with h5py.File(path, "w") as file:
+        for name, values in (("t", [5.0]), ("y", 5e6 - 10.0 * np.arange(9)), ("x", 5e5 + 10.0 * np.arange(8))):
+            file.create_dataset(name, data=values).make_scale(name)
+        file.create_dataset("crs", data=0).attrs["crs_wkt"] = CRS.from_epsg(32633).to_wkt()
+        for name, image in zip(("B10", "B2", "B8A"), cube, strict=True):
+            band = file.create_dataset(name, data=image[None] if time else image)
+            band.attrs["grid_mapping"], band.attrs["wavelength"] = "crs", 100.0 * int(name[1:].rstrip("A"))
+            for axis, scale in enumerate(("t", "y", "x")[not time :]):
+                band.dims[axis].attach_scale(file[scale])
+        file.create_dataset("quality_flags", data=cube[0]).dims[0].attach_scale(file["y"])
+    scene = Scene.open(path)
+    assert scene.bands.names == ("B2", "B8A", "B10")
+    assert scene.bands.wavelength_nm is not None
+    assert scene.bands.wavelength_nm.tolist() == [200, 800, 1000]
+    assert scene.grid.transform == Affine(10, 0, 5e5 - 5, 0, -10, 5e6 + 5)
+    np.testing.assert_array_equal(scene.read(scene.grid.window, [2, 0]).values, cube[[0, 1]])
 
 
 def test_netcdf_with_one_image_of_two_axes_stays_with_gdal(tmp_path: Path) -> None:

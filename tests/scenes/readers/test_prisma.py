@@ -21,6 +21,15 @@ def test_corners_are_centres_or_edges_as_the_number_of_pixels_says(write_prisma:
     assert Scene.open(written.path).grid.transform == written.transform
 
 
+def test_pixels_that_are_a_little_less_than_30_m(write_prisma: Write) -> None:
+    path = write_prisma().path
+    with h5py.File(path, "a") as file:
+        file.attrs["Product_LRcorner_easting"] = 500_015 + 19 * 29.5
+    grid = Scene.open(path).grid
+    assert (grid.transform.a, grid.transform.e) == (29.5, -30)
+    assert grid.transform.c == 500_015 - 14.75
+
+
 def test_one_spectrometer_where_both_see(write_prisma: Write) -> None:
     written = write_prisma(overlap=True)
     scene = Scene.open(written.path)
