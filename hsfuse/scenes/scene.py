@@ -165,13 +165,13 @@ class Scene:
                 "pixels of the scene: ask for a smaller one"
             )
         numbers, hidden = self._raster.read(window, chosen, self.alpha_band)
+        if self.quality is not None:
+            hidden |= self.quality.read(window)
         present = self._raster.has_data(numbers, chosen)
         values = _undo_scaling(numbers, self.scales[chosen], self.offsets[chosen])
         # Not every number of a float64 file is one of float32.
         present &= np.isfinite(values)
         valid = present.all(axis=0) & ~hidden
-        if self.quality is not None:
-            valid &= ~self.quality.read(window)
         values[:, ~valid] = 0
         return Block(values, valid)
 
