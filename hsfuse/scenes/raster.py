@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsfuse.scenes.grid import PixelWindow
+    from hsfuse.scenes.readers.product import Source
 
 logger = logging.getLogger(__name__)
 
@@ -89,19 +90,20 @@ class Raster:
     so each opens its own.
     """
 
-    def __init__(self, path: str) -> None:
-        """Open nothing yet; `path` is whatever GDAL takes."""
+    def __init__(self, path: str, source: Source | None = None) -> None:
+        """Open nothing yet; `path` is whatever GDAL takes, unless a reader's `source` opens it instead."""
         self.path = path
+        self._source = source
         self._handle = _Handle()
 
-    def __reduce__(self) -> tuple[type[Raster], tuple[str]]:
-        return Raster, (self.path,)
+    def __reduce__(self) -> tuple[type[Raster], tuple[str, Source | None]]:
+        return Raster, (self.path, self._source)
 
     @property
     def dataset(self) -> Any:
         """This thread's `rasterio.DatasetReader`; raises one of `RASTER_ERRORS` if it cannot be opened."""
         if self._handle.dataset is None or self._handle.process != os.getpid():
-            self._handle.dataset = open_dataset(self.path)
+            self._handle.dataset = open_dataset(self.path) if self._source is None else self._source.open()
             self._handle.process = os.getpid()
         return self._handle.dataset
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,9 @@ from hsfuse.scenes.encoding import Encoding
 from hsfuse.scenes.findings import later_sentences
 from hsfuse.scenes.grid import Grid, PixelWindow
 from hsfuse.scenes.raster import RASTER_ERRORS, Raster, data_file, gdal_environment, require_whole, tags_of, unreadable
+from hsfuse.scenes.readers import Product, find_product
+from hsfuse.scenes.readers.named_axes import require_known_axes
+from hsfuse.scenes.readers.quality import QualityMask, mask_of_file, require_layers, require_place
 from hsfuse.scenes.repeats import find_repeats
 from hsfuse.scenes.screen import screen
 from hsfuse.scenes.sensor import sensor_of
@@ -106,28 +109,46 @@ class Scene:
     screen: Screen
     """What its numbers are like, and what was found among them on opening."""
     _raster: Raster = field(repr=False)
+    quality: QualityMask | None = None
+    """The quality layers in use; pixels that they flag are not valid."""
+    product_warnings: tuple[str, ...] = ()
+    """What the reader of the product has to say to the user."""
     _later: set[str] = field(repr=False, default_factory=set)
 
     @classmethod
-    def open(cls, path: str | Path, *, wavelengths: str | Path | None = None, screen: bool = True) -> Scene:
-        """Open a raster that GDAL can read; a sample of it is read to see what it holds.
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        wavelengths: str | Path | None = None,
+        quality: bool = True,
+        mask: str | Path | None = None,
+        screen: bool = True,
+    ) -> Scene:
+        """Open a product or a raster; a sample of it is read to see what it holds.
 
         Bands without data in the sample (EnMAP fills its water-vapour bands with nodata, PRISMA its unused ones
         with zeros) are marked as not good, and so are those that hold no image of their own.
 
         Args:
-            path: A file, an ENVI header, or any path that GDAL knows.
+            path: A file, an ENVI header, a product's folder, zip or tar (`readers.find_product`), or any path
+                that GDAL knows.
             wavelengths: A text table of wavelengths that overrules the metadata.
+            quality: Whether pixels that the product's quality layers flag are taken for not valid.
+            mask: A raster of one band, anywhere over the scene, that is not 0 where a pixel is bad.
             screen: Look for fill that no tag declares, for gross values and for bands that hold no image
                 (`hsfuse.scenes.screen`); without, every number is taken as it is.
 
         Raises:
-            SceneError: there is no such file, it is no raster, it breaks off, or it holds no data.
+            SceneError: There is no such file, it is no raster, it breaks off, or it holds no data.
         """
-        raster = Raster(data_file(str(path)))
+        with gdal_environment():
+            product = find_product(str(path))
+        raster = Raster(data_file(str(path))) if product is None else Raster(product.source.path, product.source)
         try:
             with gdal_environment():
-                return cls._of(raster, None if wavelengths is None else Path(wavelengths), strict=screen)
+                scene = cls._of(raster, None if wavelengths is None else Path(wavelengths), strict=screen)
+                return _with_quality(scene, product, quality, mask)
         except RASTER_ERRORS as error:
             raise SceneError(unreadable(raster.path, error)) from error
         except WorkError as error:
@@ -139,11 +160,7 @@ class Scene:
         dataset = raster.dataset
         if dataset.count == 0:
             raise SceneError(_no_bands(dataset))
-        if dataset.driver == "HDF5Image":
-            raise SceneError(
-                f"{raster.path}: GDAL confuses the axes of hyperspectral HDF5 products such as those of PRISMA and "
-                "NEON, and hsfuse has no reader for them yet: convert the scene to GeoTIFF or ENVI first"
-            )
+        require_known_axes(dataset)
         if raster.dtype.kind not in "iuf":
             raise SceneError(f"{raster.path}: bands of type {raster.dtype} are not images of real numbers")
         require_whole(dataset)
@@ -212,8 +229,8 @@ class Scene:
             bands: 0-based bands in the order wanted; None for all but an alpha band.
 
         Raises:
-            RequestError: the window reaches over the grid, or a band does not exist.
-            WorkError: the file breaks off or cannot be decoded there.
+            RequestError: The window reaches over the grid, or a band does not exist.
+            WorkError: The file breaks off or cannot be decoded there.
         """
         chosen = self._chosen(bands)
         if not self.grid.window.contains(window):
@@ -224,6 +241,8 @@ class Scene:
         rules = self.screen.rules
         read = [*chosen, *rules.needed(chosen)]
         numbers, hidden = self._raster.read(window, read, self.alpha_band)
+        if self.quality is not None:
+            hidden |= self.quality.read(window)
         encoding, own = self.encoding.select(chosen), numbers[: len(chosen)]
         values = encoding.decode(own)
         # Not every number of a float64 file is one of float32.
@@ -280,6 +299,18 @@ class Scene:
                 f"the scene has bands 1 to {self.count}"
             )
         return chosen
+
+
+def _with_quality(scene: Scene, product: Product | None, quality: bool, mask: str | Path | None) -> Scene:
+    """The scene with the quality layers of its product and the user's own mask."""
+    layers = product.flags if product is not None and quality else ()
+    require_layers(layers)
+    if mask is not None:
+        own = mask_of_file(str(mask))
+        require_place(own, scene.grid)
+        layers = (*layers, own)
+    said = () if product is None else product.warnings
+    return replace(scene, quality=QualityMask(scene.grid, layers) if layers else None, product_warnings=said)
 
 
 def _grid(dataset: Any) -> Grid:
