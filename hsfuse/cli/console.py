@@ -108,6 +108,10 @@ class Console:
         else:
             text()
 
+    def error(self, sentence: str) -> None:
+        """Print what is wrong with one of several inputs to stderr, also where warnings are silenced."""
+        _say(sentence, ExitStatus.REFUSED)
+
     def warnings(self, sentences: Sequence[str]) -> None:
         """Print warnings to stderr."""
         if self.quiet < 2:

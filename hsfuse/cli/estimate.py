@@ -18,10 +18,15 @@ _srf = options.option(
     "--srf", metavar="SRC", default="estimate", group="Imaging model",
     help="estimate, or a sensor or file where it is known.",
 )  # fmt: skip
+_NOT_OF_ESTIMATE = (options.allow_shift, options.coregister)
 _pair = options.noun(
     "pair", "hsfuse.pairs.pair.PairRequest",
-    (options.hsi, options.msi, options.hsi_bands, options.msi_bands, options.window, options.ratio, _srf, options.psf),
-    ("hsi", "msi", "hsi_bands", "msi_bands", "window", "ratio", "srf", "psf"),
+    (
+        options.hsi,
+        options.msi,
+        *(_srf if each is options.srf else each for each in options.relation if each not in _NOT_OF_ESTIMATE),
+    ),
+    ("hsi", "msi", *(name for name in options.RELATION if name not in {"allow_shift", "coregister"})),
 )  # fmt: skip
 
 

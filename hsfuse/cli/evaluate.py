@@ -42,6 +42,11 @@ _UNITS = {"psnr": "dB", "sam": "°", "consistency_hsi": "dB", "consistency_msi":
 @options.option("--psf", metavar="SRC", help="Point spread, as of fuse.  [default: estimate]", group=_PAIR)
 @options.option("--allow-shift", is_flag=True, help="Go on above 2 HSI pixels of misregistration.", group=_PAIR)
 @options.option("--coregister", is_flag=True, help="Move the MSI by the misregistration measured.", group=_PAIR)
+@options.wavelengths
+@options.msi_wavelengths
+@options.mask
+@options.quality_mask
+@options.screen
 @options.option("--csv", metavar="FILE", help="Write the metrics per band to a CSV file.", group=_OUTPUT)
 @options.overwrite
 def evaluate(

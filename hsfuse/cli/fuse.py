@@ -32,10 +32,15 @@ _form = options.noun(
         options.option("--dtype", metavar="NAME", group=_OUTPUT,
                        help="Of the output, such as int16.  [default: the HSI's]"),
         options.option("--nodata", type=float, metavar="V", help="Of the output.  [default: the HSI's]", group=_OUTPUT),
+        options.option("--scale", type=float, metavar="S", group=_OUTPUT,
+                       help="Of the output's numbers: value = number · scale + offset.  [default: the HSI's]"),
+        options.option("--offset", type=float, metavar="O", help="As --scale.  [default: the HSI's]", group=_OUTPUT),
+        options.option("--allow-clipping", is_flag=True, group=_OUTPUT,
+                       help="Go on where the type cannot hold more than 1 % of the values."),
         options.pairs("--co", "creation_options", group=_OUTPUT,
                       help="Creation option of GDAL's COG driver, repeatable."),
     ),
-    ("dtype", "nodata", "creation_options"),
+    ("dtype", "nodata", "scale", "offset", "allow_clipping", "creation_options"),
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hsfuse.cli import options
+from hsfuse.cli.console import ExitStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,9 +31,17 @@ def info(console: Console, scenes: tuple[str, ...]) -> None:
 
     result = run(scenes)
     console.result(
-        {"scenes": [_scene(scene) for scene in result.scenes], "pair": _pair(result.pair)},
+        {
+            "scenes": [_scene(scene) for scene in result.scenes],
+            "pair": _pair(result.pair),
+            "unreadable": list(result.unreadable),
+        },
         lambda: _print(result),
     )
+    for sentence in result.unreadable:
+        console.error(sentence)
+    if result.unreadable or (result.pair is not None and not result.pair.fusible):
+        raise click.exceptions.Exit(ExitStatus.REFUSED)
 
 
 def _numbers(values: Iterable[float] | None) -> list[float | None] | None:
@@ -61,6 +70,7 @@ def _scene(scene: Scene) -> dict[str, Any]:
         "fwhm_nm": _numbers(bands.fwhm_nm),
         "bad_bands": [band + 1 for band in range(scene.count) if not bands.good[band]],
         "names": list(bands.names),
+        "warnings": list(scene.warnings),
     }
 
 
@@ -110,6 +120,7 @@ def _rows(scene: Scene) -> list[tuple[str, str]]:
         rows.insert(3, ("wavelengths", f"{min(known):.1f} to {max(known):.1f} nm"))
     if scene.sensor:
         rows.append(("sensor", scene.sensor))
+    rows += [("warning", sentence.removeprefix(f"{scene.path}: ")) for sentence in scene.warnings]
     return rows
 
 

@@ -256,6 +256,22 @@ psf = option(
 )  # fmt: skip
 allow_shift = option("--allow-shift", is_flag=True, help="Go on above 2 HSI pixels of misregistration.", group=_IMAGING)
 coregister = option("--coregister", is_flag=True, help="Move the MSI by the misregistration measured.", group=_IMAGING)
+wavelengths = option(
+    "--wavelengths", metavar="FILE", group=_INPUT,
+    help="Table of the HSI's wavelengths: nm or µm, one row a band, optional FWHM.  [default: the file's own]",
+)  # fmt: skip
+msi_wavelengths = option(
+    "--msi-wavelengths", metavar="FILE", help="The same of the MSI.  [default: the file's own]", group=_INPUT
+)
+mask = option("--mask", metavar="FILE", help="Raster over the scenes, not 0 where pixels are bad.", group=_INPUT)
+quality_mask = option(
+    "--quality-mask/--no-quality-mask", default=True, group=_INPUT,
+    help="Leave out what the products' own quality layers flag: cloud, shadow, saturation.",
+)  # fmt: skip
+screen = option(
+    "--screen/--no-screen", default=True, group=_INPUT,
+    help="Look for undeclared fill, gross values and bands without an image, or take every number as it is.",
+)  # fmt: skip
 overwrite = option("--overwrite", is_flag=True, help="Replace an existing output.", group="Output")
 device = option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.", group=_RUN)
 precision = option(
@@ -271,12 +287,20 @@ seed = option(
     help="Of the noise that is restored one Wald level down, and of training: makes a run repeatable.",
 )  # fmt: skip
 
-RELATION = ("srf", "psf", "hsi_bands", "msi_bands", "window", "ratio", "allow_shift", "coregister")
-"""Fields of a `PairRequest` that say how its scenes are related."""
+RELATION = (
+    "hsi_bands", "msi_bands", "window", "ratio", "wavelengths", "msi_wavelengths", "mask", "quality_mask", "screen",
+    "srf", "psf", "allow_shift", "coregister",
+)  # fmt: skip
+"""Fields of a `PairRequest` that say how its scenes are read and related."""
+relation = (
+    hsi_bands, msi_bands, window, ratio, wavelengths, msi_wavelengths, mask, quality_mask, screen,
+    srf, psf, allow_shift, coregister,
+)  # fmt: skip
+"""Their options, in the order of the help."""
 
 pair = noun(
     "pair", "hsfuse.pairs.pair.PairRequest",
-    (hsi, msi, hsi_bands, msi_bands, window, ratio, srf, psf, allow_shift, coregister), ("hsi", "msi", *RELATION),
+    (hsi, msi, *relation), ("hsi", "msi", *RELATION),
 )  # fmt: skip
 compute = noun(
     "compute", "hsfuse.fusion.compute.Compute", (device, precision, memory), ("device", "precision", "memory")

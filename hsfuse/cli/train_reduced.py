@@ -61,6 +61,7 @@ _plan = options.noun(
     ),
     ("epochs", "steps", "seconds", "batch", "patch", "learning_rate", "val", "patience", "seed"),
 )  # fmt: skip
+_related = options.noun("related", "builtins.dict", options.relation, options.RELATION)
 _memory = options.option(
     "--memory", type=options.SizeType(), group=_RUN,
     help="Bound on the patches kept in memory, such as 4G.  [default: a quarter of what is free]",
@@ -74,25 +75,20 @@ _compute = options.noun(
 @options.command("train-reduced")
 @options.several_hsi
 @options.several_msi
-@options.hsi_bands
-@options.msi_bands
-@options.window
-@options.ratio
+@_related
 @options.option("-o", "--output", required=True, metavar="W.safetensors",
                 help="The weights file to write; a log and a picture of the curves lie beside it.",
                 group=_OUTPUT)  # fmt: skip
 @_network
 @_plan
-@options.srf
-@options.psf
-@options.allow_shift
-@options.coregister
 @_compute
 @options.option("--data-licence", default="", metavar="TEXT", show_default=False,
                 help="On what terms the scenes may be used, for the file's header.", group=_OUTPUT)  # fmt: skip
 @options.option("--resume", is_flag=True, help="Go on with an interrupted training of the same request.", group=_RUN)
 @options.overwrite
-def train_reduced(console: Console, hsi: tuple[str, ...], msi: tuple[str, ...], output: str, **values: Any) -> None:
+def train_reduced(
+    console: Console, hsi: tuple[str, ...], msi: tuple[str, ...], related: dict[str, Any], output: str, **values: Any
+) -> None:
     """Train a network on a pair of sensors, from their scenes alone.
 
     By Wald's protocol: both images are degraded by their ratio, and the HSI itself is the truth. A part of each scene
@@ -105,7 +101,6 @@ def train_reduced(console: Console, hsi: tuple[str, ...], msi: tuple[str, ...], 
     """
     from hsfuse.commands.train_reduced import train_reduced as run  # noqa: PLC0415 (imports torch)
 
-    related = {name: values.pop(name) for name in options.RELATION}
     result = run(_pairs(hsi, msi, related), output, progress=console.progress(), **values)
     if result is None:  # the first process of torchrun talks
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsfuse.errors import PairError
+from hsfuse.errors import PairError, SceneError
 from hsfuse.scenes import Scene, ScenePair
 
 if TYPE_CHECKING:
@@ -49,20 +49,25 @@ class Info:
     """What was asked for."""
 
     scenes: tuple[Scene, ...]
-    """In the order given."""
+    """Those that could be read, in the order given."""
+
+    unreadable: tuple[str, ...]
+    """A sentence for each of the others."""
 
     pair: PairInfo | None
     """Of exactly two scenes."""
 
 
 def info(paths: Sequence[str | os.PathLike[str]]) -> Info:
-    """Open scenes and describe them; two of them also as a pair.
-
-    Raises:
-        SceneError: A scene cannot be read.
-    """
-    scenes = tuple(Scene.open(str(path)) for path in paths)
-    return Info(scenes, _pair(*scenes) if len(scenes) == 2 else None)
+    """Open scenes and describe them; two of them also as a pair. One that cannot be read does not hide the others."""
+    scenes, unreadable = [], []
+    for path in paths:
+        try:
+            scenes.append(Scene.open(path))
+        except SceneError as error:
+            unreadable.append(str(error))
+    pair = _pair(*scenes) if len(scenes) == 2 and not unreadable else None
+    return Info(tuple(scenes), tuple(unreadable), pair)
 
 
 def _pair(first: Scene, second: Scene) -> PairInfo:

@@ -40,6 +40,11 @@ class PairOptions(TypedDict, total=False):
     ratio: int | None
     allow_shift: bool
     coregister: bool
+    wavelengths: PathLike | None
+    msi_wavelengths: PathLike | None
+    mask: PathLike | None
+    quality_mask: bool
+    screen: bool
 
 
 @dataclass(frozen=True)
@@ -81,9 +86,27 @@ class PairRequest:
     coregister: bool = False
     """Move the MSI by the misregistration measured."""
 
+    wavelengths: PathLike | None = None
+    """A table of the HSI's wavelengths (nm or µm, one row a band, optional FWHM) that overrules its file."""
+
+    msi_wavelengths: PathLike | None = None
+    """The same of the MSI."""
+
+    mask: PathLike | None = None
+    """A raster of one band anywhere over the scenes, not 0 where pixels are bad."""
+
+    quality_mask: bool = True
+    """Whether pixels that the products' quality layers flag (cloud, shadow, saturation) are taken as not valid."""
+
+    screen: bool = True
+    """Whether to look for fill that no tag declares, gross values and bands without an image."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "hsi", os.fspath(self.hsi))
         object.__setattr__(self, "msi", os.fspath(self.msi))
+        for name in ("wavelengths", "msi_wavelengths", "mask"):
+            given = getattr(self, name)
+            object.__setattr__(self, name, None if given is None else os.fspath(given))
         if self.ratio is not None:
             if not 2 <= self.ratio <= MAX_RATIO or int(self.ratio) != self.ratio:
                 raise RequestError(f"the ratio of a pair is a whole number from 2 to {MAX_RATIO}, got {self.ratio:g}")
@@ -97,7 +120,10 @@ class PairRequest:
             PairError: They cannot be fused.
             RequestError: Bands or a window that do not exist.
         """
-        hsi, msi = Scene.open(str(self.hsi)), Scene.open(str(self.msi))
+        hsi, msi = (
+            Scene.open(path, wavelengths=wavelengths, mask=self.mask, quality=self.quality_mask, screen=self.screen)
+            for path, wavelengths in ((self.hsi, self.wavelengths), (self.msi, self.msi_wavelengths))
+        )
         return ScenePair.open(
             hsi,
             msi,

@@ -26,6 +26,7 @@ from hsfuse.scenes.sensor import sensor_of
 from hsfuse.scenes.siblings import gains
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
@@ -118,11 +119,11 @@ class Scene:
     @classmethod
     def open(
         cls,
-        path: str | Path,
+        path: str | os.PathLike[str],
         *,
-        wavelengths: str | Path | None = None,
+        wavelengths: str | os.PathLike[str] | None = None,
         quality: bool = True,
-        mask: str | Path | None = None,
+        mask: str | os.PathLike[str] | None = None,
         screen: bool = True,
     ) -> Scene:
         """Open a product or a raster; a sample of it is read to see what it holds.
@@ -210,9 +211,13 @@ class Scene:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences about metadata passed over and what the screen found, on opening and in all that was read since."""
+        """Sentences about what the product's reader left, metadata passed over, flagged pixels and what the screen
+        found, on opening and in all that was read since.
+        """
         found = self.screen.findings
-        texts = [*self.metadata_warnings, *(finding.sentence for finding in found)]
+        flagged = None if self.quality is None else self.quality.describe()
+        said = (*self.product_warnings, *self.metadata_warnings, *(() if flagged is None else (flagged,)))
+        texts = [*said, *(finding.sentence for finding in found)]
         later = later_sentences(self._later - {finding.kind for finding in found})
         return tuple(f"{self.path}: {text}" for text in (*texts, *later))
 
@@ -301,7 +306,7 @@ class Scene:
         return chosen
 
 
-def _with_quality(scene: Scene, product: Product | None, quality: bool, mask: str | Path | None) -> Scene:
+def _with_quality(scene: Scene, product: Product | None, quality: bool, mask: str | os.PathLike[str] | None) -> Scene:
     """The scene with the quality layers of its product and the user's own mask."""
     layers = product.flags if product is not None and quality else ()
     require_layers(layers)
