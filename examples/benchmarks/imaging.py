@@ -188,7 +188,7 @@ def neon_pairs(data: Path) -> None:
         centres = dict(zip(found.model.srf.msi_bands, found.model.srf.matrix @ wavelength, strict=True))
         print(
             f"| {path.stem} | {found.model.shift[0]:+.2f}, {found.model.shift[1]:+.2f} | {wide:.2f}, {high:.2f} | "
-            f"{found.quality['agreement']:.2f} | "
+            f"{found.quality.get('agreement', np.nan):.2f} | "
             f"{found.model.residual['srf']:.3f}, {found.model.residual['psf']:.2f} | "
             + ", ".join(f"{centres[band]:.0f}" if band in centres else "–" for band in ("R", "G", "B"))
             + f" | {len(found.warnings)} |",

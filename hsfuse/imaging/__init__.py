@@ -5,6 +5,7 @@ evaluating. This package knows arrays, never rasters.
 """
 
 from hsfuse.imaging.blind.agreement import Agreement
+from hsfuse.imaging.blind.displacement import DisplacementField, measure_displacement
 from hsfuse.imaging.blind.estimate import Estimate, estimate_imaging
 from hsfuse.imaging.blind.samples import PatchLike
 from hsfuse.imaging.blind.shift import Misregistration, measure_shift
@@ -21,6 +22,7 @@ __all__ = [
     "Agreement",
     "BandCoverage",
     "BlurDecimate",
+    "DisplacementField",
     "Estimate",
     "ImagingModel",
     "LoadedSrf",
@@ -38,6 +40,7 @@ __all__ = [
     "load_psf",
     "load_srf",
     "load_table",
+    "measure_displacement",
     "measure_shift",
     "parse_sensor",
     "sensor_names",

@@ -359,7 +359,9 @@ def _warnings(
     if quality["srf_angle_error"] > _UNSURE_ROW:
         found.append(f"the pair leaves the SRF unsure by {quality['srf_angle_error']:.0f} degrees")
     if field.spread > 0.5:
-        found.append(f"the shift varies over the scene by {field.spread:.2f} HSI pixel")
+        found.append(
+            f"the shift varies over the scene by {field.spread:.2f} HSI pixel: a displacement field takes that out",
+        )
     return tuple(found)
 
 

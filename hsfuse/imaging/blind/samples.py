@@ -122,11 +122,18 @@ class SampleBlock:
         """R Y, shape (c, rows, columns)."""
         return np.tensordot(srf.matrix, self.hsi(), axes=1)
 
-    def degraded(self, psf: PointSpread) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """P B, shape (c, rows, columns), and where the MSI under it is known; `psf` has the shift in it."""
+    def degraded(
+        self, psf: PointSpread, displaced: tuple[int, int] = (0, 0)
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """P B, shape (c, rows, columns), and where the MSI under it is known.
+
+        Args:
+            psf: With the shift in it.
+            displaced: Where to look beside the block, (x, y) in fine pixels, besides.
+        """
         blur = BlurDecimate(psf)
         margin = max(blur.margin, 0)
-        image, seen = self.msi(margin)
+        image, seen = self.msi(margin, displaced)
         stack = np.concatenate([image, seen[None].astype(np.float32)])
         # The block brings its own margin, so the operator's replicated one is cut off again.
         pad = -(-margin // psf.ratio) * psf.ratio - margin

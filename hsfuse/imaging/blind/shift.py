@@ -247,7 +247,7 @@ def _cells(
             if inside.sum() < _FEWEST_IN_CELL:
                 continue
             stack = [image[:, *part][:, inside] for image in (expected, here, *slopes)]
-            x, y, error, likeness = _displacement(*stack)
+            x, y, error, likeness = local_displacement(*stack)
             rows, columns = part
             middle = (block.column + (columns.start + columns.stop) / 2, block.row + (rows.start + rows.stop) / 2)
             found.append([block.number, *middle, x, y, error, likeness])
@@ -265,7 +265,7 @@ def _parts(shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
     return [(row, column) for row in rows for column in columns]
 
 
-def _displacement(
+def local_displacement(
     expected: NDArray[np.float64],
     here: NDArray[np.float64],
     slope_x: NDArray[np.float64],

@@ -1,0 +1,354 @@
+"""Misregistration that is not one shift: a smooth displacement of the HSI on the MSI, out of many small cells.
+
+Each cell is sought up to ten HSI pixels around by the normalised cross-correlation of the detail of R Y and P B,
+those of its neighbours added so that a cloud does not lead it astray, and then placed to a fraction of a pixel by
+Lucas & Kanade's (1981) least squares. A thin-plate spline with robust weights runs through the cells (Duchon 1977;
+Goshtasby 1988 for image registration), and is kept on a regular grid.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage
+from scipy.interpolate import RBFInterpolator
+from scipy.spatial import cKDTree
+
+from hsfuse.errors import ImagingError
+from hsfuse.imaging.blind.samples import SampleBlock
+from hsfuse.imaging.blind.shift import local_detail, local_displacement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from hsfuse.imaging.blind.samples import PatchLike
+    from hsfuse.imaging.model import ImagingModel
+
+REACH = 10
+"""Displacements up to this many HSI pixels are looked for."""
+
+_CELL = 12  # HSI pixels, edge of a cell
+_MOST_CELLS = 600
+_LEAST_SPACING = 6  # HSI pixels between the centres of cells
+_NODE_SPACING = 4.0  # HSI pixels between the nodes of the field
+_MOST_NODES = 128  # along one side
+_FEWEST_CELLS = 6
+_FEWEST_IN_CELL = 40
+_CLIP = 4.0  # robust standard deviations of the detail
+_STEP = 0.25  # HSI pixels, of the finite difference that gives the slope of P B
+_ROUNDS = 3
+_MOST_UNSURE = 0.25  # HSI pixels, standard error of a cell that counts
+_NEIGHBOURS = 8
+_STRAY = 1.0  # HSI pixels from the median of its neighbours
+_FITS = 0.35  # HSI pixels from the field
+_LEAST_FITTING = 0.5  # of the cells that were placed, or they contradict each other
+_SMOOTHINGS = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
+_MAD_TO_SIGMA = 1.4826
+_FORMAT = "hsfuse-displacement/1"
+
+
+@dataclass(frozen=True, eq=False)
+class DisplacementField:
+    """Where the HSI looks beside its nominal place on the MSI, place by place, in the sign of `ImagingModel.shift`.
+
+    Positions are columns and rows of the HSI scene, continuous: pixel i reaches from i to i + 1.
+
+    Raises:
+        ImagingError: The nodes are not finite, too few, or not on a grid.
+    """
+
+    origin: tuple[float, float]
+    """Position (x, y) of the first node, in HSI pixels."""
+
+    spacing: float
+    """From node to node, in HSI pixels."""
+
+    nodes: NDArray[np.float64]
+    """Displacement (x, y) at the nodes, shape (2, rows, columns), in HSI pixels."""
+
+    cells: NDArray[np.float64]
+    """The cells that it runs through, shape (n, 5): column, row of the centre, x, y of the displacement, its
+    standard error, all in HSI pixels."""
+
+    spread: float
+    """Robust standard deviation of the cells about the field, in HSI pixels."""
+
+    def __post_init__(self) -> None:
+        nodes, cells = np.asarray(self.nodes, dtype=np.float64), np.asarray(self.cells, dtype=np.float64)
+        if nodes.ndim != 3 or nodes.shape[0] != 2 or min(nodes.shape) < 1 or not np.isfinite(nodes).all():
+            raise ImagingError(f"a displacement field has finite nodes of shape (2, rows, columns), not {nodes.shape}")
+        if not (self.spacing > 0 and np.isfinite([*self.origin, self.spacing, self.spread]).all()):
+            raise ImagingError(f"a displacement field has nodes at a positive distance, not {self.spacing}")
+        if cells.ndim != 2 or cells.shape[1] != 5:
+            raise ImagingError(f"the cells of a displacement field have five numbers each, not {cells.shape}")
+        object.__setattr__(self, "nodes", nodes)
+        object.__setattr__(self, "cells", cells)
+
+    def at(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Displacement (x, y) in HSI pixels at positions in HSI pixels, any shape, by cubic splines between the nodes.
+
+        What the HSI shows at (x, y) lies on the MSI at (x, y) plus that.
+        """
+        places = np.stack(np.broadcast_arrays(np.asarray(y) - self.origin[1], np.asarray(x) - self.origin[0]))
+        along_x, along_y = (
+            ndimage.map_coordinates(nodes, places / self.spacing, order=3, mode="nearest") for nodes in self.nodes
+        )
+        return np.asarray(along_x, dtype=np.float64), np.asarray(along_y, dtype=np.float64)
+
+    def msi_points(
+        self, x: NDArray[np.float64], y: NDArray[np.float64], ratio: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where to read the nominally placed MSI for points of the fine grid, so that it comes to lie on the HSI.
+
+        Args:
+            x: Columns of the fine grid, continuous (pixel i has its centre at i + 0.5).
+            y: Rows of the fine grid.
+            ratio: HSI pixel over MSI pixel.
+        """
+        along_x, along_y = self.at(np.asarray(x) / ratio, np.asarray(y) / ratio)
+        return x + ratio * along_x, y + ratio * along_y
+
+    def hsi_points(
+        self, x: NDArray[np.float64], y: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The other way round: where the HSI shows what the MSI shows at (x, y), all in HSI pixels."""
+        there = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        here = there
+        for _ in range(20):  # a contraction, as long as the field stretches less than its own scale
+            along_x, along_y = self.at(*here)
+            here = there[0] - along_x, there[1] - along_y
+        return here
+
+    @property
+    def mean(self) -> tuple[float, float]:
+        """Displacement (x, y) in the middle of the cells, in HSI pixels."""
+        middle = np.median(self.cells[:, 2:4], axis=0) if len(self.cells) else self.nodes.mean(axis=(1, 2))
+        return float(middle[0]), float(middle[1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {
+            "format": _FORMAT,
+            "origin_hsi_pixels": list(self.origin),
+            "spacing_hsi_pixels": self.spacing,
+            "x_hsi_pixels": np.round(self.nodes[0], 4).tolist(),
+            "y_hsi_pixels": np.round(self.nodes[1], 4).tolist(),
+            "cells": np.round(self.cells, 4).tolist(),
+            "spread_hsi_pixels": self.spread,
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> DisplacementField:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            ImagingError: It is something else.
+        """
+        try:
+            if content["format"] != _FORMAT:
+                raise ImagingError(f"a displacement field's format is {_FORMAT}, not {str(content['format'])[:40]}")
+            nodes = np.array([content["x_hsi_pixels"], content["y_hsi_pixels"]], dtype=np.float64)
+            cells = np.array(content["cells"], dtype=np.float64).reshape(-1, 5)
+            x, y = content["origin_hsi_pixels"]
+            spread = float(content["spread_hsi_pixels"])
+            return cls((float(x), float(y)), float(content["spacing_hsi_pixels"]), nodes, cells, spread)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ImagingError(f"not a complete displacement field ({error})") from error
+
+
+def measure_displacement(
+    patches: Sequence[PatchLike], places: Sequence[tuple[int, int]], model: ImagingModel
+) -> DisplacementField:
+    """Measure the displacement field of a pair.
+
+    Args:
+        patches: Parts of the pair on their nominal ground.
+        places: First column and row of each in the scene, in HSI pixels.
+        model: R and B, as far as they are known: rough ones do. Its shift is not looked at, and with the field
+            taken out the pair has none.
+
+    Raises:
+        ImagingError: The images have too little detail in common, or the cells contradict each other.
+    """
+    corners = _corners(patches)
+    found = [
+        np.add(_placed_cells(patch, cells, model), [*place, 0, 0, 0])
+        for patch, place, cells in zip(patches, places, corners, strict=True)
+        if cells
+    ]
+    cells = np.concatenate(found) if found else np.empty((0, 5))
+    tried = sum(map(len, corners))
+    sure = cells[cells[:, 4] <= _MOST_UNSURE]
+    if len(sure) < _FEWEST_CELLS:
+        raise ImagingError(
+            f"only {len(sure)} of {tried} cells of {_CELL} × {_CELL} HSI pixels have enough detail in both images to "
+            f"be placed, fewer than the {_FEWEST_CELLS} that a displacement field needs",
+        )
+    kept = _without_strays(sure)
+    field, fitting = _fitted(kept, _extent(patches, places)) if len(kept) >= _FEWEST_CELLS else (None, 0)
+    if field is None or fitting < max(_LEAST_FITTING * len(sure), _FEWEST_CELLS):
+        raise ImagingError(
+            f"the images' local displacements contradict each other: {fitting} of {len(sure)} cells agree on a smooth "
+            f"field to {_FITS} HSI pixel; do they show the same place, within {REACH} HSI pixels?",
+        )
+    return field
+
+
+def _corners(patches: Sequence[PatchLike]) -> list[list[tuple[int, int]]]:
+    """First row and column of each patch's cells, spread evenly and overlapping."""
+    pixels = sum(patch.hsi_valid.size for patch in patches)
+    spacing = max(_LEAST_SPACING, int(np.ceil(np.sqrt(pixels / _MOST_CELLS))))
+    found = []
+    for patch in patches:
+        rows, columns = (_starts(edge, spacing) for edge in patch.hsi_valid.shape)
+        found.append([(row, column) for row in rows for column in columns])
+    return found
+
+
+def _starts(edge: int, spacing: int) -> list[int]:
+    last = max(edge - _CELL, 0)
+    return [int(start) for start in np.linspace(0, last, max(-(-last // spacing), 0) + 1).round()]
+
+
+def _placed_cells(patch: PatchLike, corners: list[tuple[int, int]], model: ImagingModel) -> NDArray[np.float64]:
+    """Column, row, x, y and standard error of a patch's cells."""
+    block = SampleBlock.whole(patch, model.ratio)
+    coarse = _coarse_displacements(block, corners, model)
+    found = [_placed(patch, corner, start, model) for corner, start in zip(corners, coarse, strict=True)]
+    return np.array([cell for cell in found if cell is not None]).reshape(-1, 5)
+
+
+def _coarse_displacements(block: SampleBlock, corners: list[tuple[int, int]], model: ImagingModel) -> NDArray[np.int64]:
+    """The whole displacement (x, y) of each cell at which the images correlate best, shape (n, 2)."""
+    degraded, seen = block.degraded(model.psf)
+    known = block.hsi_known()
+    hsi, msi = _standard_detail(block.projected(model.srf), known), _standard_detail(degraded, seen)
+    height, width = known.shape
+    steps = list(itertools.product(range(-REACH, REACH + 1), repeat=2))
+    rows, columns = (np.array([corner[axis] + _CELL // 2 for corner in corners]) for axis in (0, 1))
+    rows, columns = np.minimum(rows, height - 1), np.minimum(columns, width - 1)
+    padded = np.pad(msi, ((0, 0), (REACH, REACH), (REACH, REACH)))
+    whole = np.pad(seen, REACH)
+    scores = np.empty((len(steps), len(corners)))
+    for number, (y, x) in enumerate(steps):
+        part = slice(REACH + y, REACH + y + height), slice(REACH + x, REACH + x + width)
+        both = known & whole[part]
+        other = padded[:, *part]
+        sums = [
+            ndimage.uniform_filter(np.where(both, product, 0), _CELL, mode="constant")[rows, columns]
+            for product in ((hsi * other).sum(axis=0), (hsi**2).sum(axis=0), (other**2).sum(axis=0), both * 1.0)
+        ]
+        enough = sums[3] * _CELL**2 >= _FEWEST_IN_CELL
+        scores[number] = np.where(enough, sums[0] / np.sqrt(np.maximum(sums[1] * sums[2], 1e-30)), 0)
+    near = cKDTree(np.stack([rows, columns], axis=1)).query_ball_point(np.stack([rows, columns], axis=1), _CELL * 0.75)
+    together = np.stack([np.clip(scores[:, others], 0, None).mean(axis=1) for others in near], axis=1)
+    best = np.array(steps)[together.argmax(axis=0)]
+    return np.asarray(best[:, ::-1], dtype=np.int64)
+
+
+def _standard_detail(images: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Detail of each band in robust standard deviations, clipped: a cloud's edge is not detail."""
+    detail = local_detail(images, known)
+    if not known.any():
+        return detail
+    scale = _MAD_TO_SIGMA * np.median(np.abs(detail[:, known]), axis=1)
+    return np.clip(detail / np.maximum(scale, 1e-300)[:, None, None], -_CLIP, _CLIP)
+
+
+def _placed(
+    patch: PatchLike, corner: tuple[int, int], start: NDArray[np.int64], model: ImagingModel
+) -> list[float] | None:
+    """Column, row, x, y and standard error of one cell; None where it has too little in common."""
+    height, width = patch.hsi_valid.shape
+    row, column = corner
+    rows, columns = min(_CELL, height - row), min(_CELL, width - column)
+    cell = SampleBlock(patch, 0, model.ratio, row, column, rows, columns)
+    expected, known = cell.projected(model.srf), cell.hsi_known()
+    shift = start.astype(np.float64)
+    error = np.inf
+    for _ in range(_ROUNDS):
+        here, seen = _looking(cell, model, shift)
+        inside = known & seen
+        if inside.sum() < _FEWEST_IN_CELL:
+            return None
+        slopes = [
+            (_looking(cell, model, shift + step)[0] - _looking(cell, model, shift - step)[0]) / (2 * _STEP)
+            for step in (np.array([_STEP, 0.0]), np.array([0.0, _STEP]))
+        ]
+        x, y, error, _ = local_displacement(*(image[:, inside] for image in (expected, here, *slopes)))
+        if not np.isfinite(error):
+            return None
+        shift = shift + np.clip([x, y], -1, 1)
+        if np.hypot(x, y) < 0.02:
+            break
+    if np.abs(shift - start).max() > 2:
+        return None
+    return [column + columns / 2, row + rows / 2, float(shift[0]), float(shift[1]), error]
+
+
+def _looking(
+    cell: SampleBlock, model: ImagingModel, shift: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """P B of a cell that looks beside its place by `shift` HSI pixels, and where it is known."""
+    whole = np.round(shift * model.ratio).astype(int)
+    rest = shift - whole / model.ratio
+    return cell.degraded(model.psf.shifted((float(rest[0]), float(rest[1]))), (int(whole[0]), int(whole[1])))
+
+
+def _without_strays(cells: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cells that lie near the median of their neighbours'."""
+    count = min(_NEIGHBOURS + 1, len(cells))
+    _, index = cKDTree(cells[:, :2]).query(cells[:, :2], count)
+    middle = np.median(cells[index, 2:4], axis=1)
+    return np.asarray(cells[np.hypot(*(cells[:, 2:4] - middle).T) <= _STRAY])
+
+
+def _extent(patches: Sequence[PatchLike], places: Sequence[tuple[int, int]]) -> tuple[float, float, float, float]:
+    """First and last column and row of the area that the patches span, in HSI pixels."""
+    first = np.array(places)
+    last = first + [patch.hsi_valid.shape[::-1] for patch in patches]
+    return float(first[:, 0].min()), float(last[:, 0].max()), float(first[:, 1].min()), float(last[:, 1].max())
+
+
+def _fitted(cells: NDArray[np.float64], extent: tuple[float, float, float, float]) -> tuple[DisplacementField, int]:
+    """The smooth field through the cells, and how many of them lie on it."""
+    smoothing = min(_SMOOTHINGS, key=lambda value: _held_out_misfit(cells, value))
+    weight = np.ones(len(cells))
+    for _ in range(4):
+        spline = _spline(cells, smoothing, weight)
+        away = np.hypot(*(cells[:, 2:4] - spline(cells[:, :2])).T)
+        weight = 1 / (1 + (away / max(2 * float(np.median(away)), 0.02)) ** 2)
+    left, right, top, bottom = extent
+    spacing = max(_NODE_SPACING, (right - left) / _MOST_NODES, (bottom - top) / _MOST_NODES)
+    x, y = (np.arange(low, high + spacing, spacing) for low, high in ((left, right), (top, bottom)))
+    grid = np.stack(np.meshgrid(x, y), axis=-1)
+    nodes = spline(grid.reshape(-1, 2)).reshape(*grid.shape)
+    near = cells[away <= _FITS, 2:4] if (away <= _FITS).any() else cells[:, 2:4]
+    nodes = np.clip(nodes, near.min(axis=0) - 0.5, near.max(axis=0) + 0.5)
+    spread = float(_MAD_TO_SIGMA * np.median(away) / np.sqrt(2))
+    field = DisplacementField((left, top), spacing, np.moveaxis(nodes, -1, 0), cells[away <= _FITS], spread)
+    return field, int((away <= _FITS).sum())
+
+
+def _spline(cells: NDArray[np.float64], smoothing: float, weight: NDArray[np.float64]) -> RBFInterpolator:
+    certainty = weight / (0.05**2 + cells[:, 4] ** 2) * 0.05**2
+    return RBFInterpolator(
+        cells[:, :2], cells[:, 2:4], kernel="thin_plate_spline", smoothing=smoothing / np.maximum(certainty, 1e-4)
+    )
+
+
+def _held_out_misfit(cells: NDArray[np.float64], smoothing: float) -> float:
+    """Median misfit of cells that the spline did not see, every fourth at a time."""
+    left = []
+    for turn in range(4):
+        held = np.arange(len(cells)) % 4 == turn
+        if (~held).sum() < 4 or not held.any():
+            return smoothing
+        spline = _spline(cells[~held], smoothing, np.ones(int((~held).sum())))
+        left.append(np.hypot(*(cells[held, 2:4] - spline(cells[held, :2])).T))
+    return float(np.median(np.concatenate(left)))
