@@ -72,13 +72,17 @@ def find_product(path: str) -> Product | None:
     """
     if path.startswith("/vsi") or re.match(r"\w+://", path):
         return None
-    if not Path(path).exists():
+    place = Path(path)
+    if not place.exists():
         return _find_by_name(path)
+    # To open a pipe would wait for its other end.
+    if not place.is_file() and not place.is_dir():
+        return None
     if (files := files_of(path)) is not None:
         return _read_files(files)
     if h5py.is_hdf5(path):
         return _read_hdf5(path, None)
-    if (files := _files_of_metadata(Path(path))) is not None:
+    if (files := _files_of_metadata(place)) is not None:
         return _read_files(files)
     _refuse_hdf4(path)
     return dlr.read_beside(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tarfile
 import zipfile
@@ -14,6 +15,7 @@ from affine import Affine
 
 from hsfuse.errors import SceneError
 from hsfuse.scenes import Scene
+from hsfuse.scenes.readers import find_product
 from hsfuse.scenes.readers.files import natural
 
 if TYPE_CHECKING:
@@ -393,6 +395,14 @@ def test_envi_without_a_suffix_and_with_rotated_map_info(tmp_path: Path) -> None
     with pytest.raises(SceneError, match="an ENVI image cannot be read inside of a tar"):
         Scene.open(_tar(folder, tmp_path / "a.tar.gz", "w:gz"))
     assert Scene.open(_zip(folder, tmp_path / "a.zip")).count == 4
+
+
+def test_pipes_are_never_opened(tmp_path: Path) -> None:
+    """Opening one waits for ever."""
+    os.mkfifo(tmp_path / "METADATA.XML")
+    assert find_product(str(tmp_path / "METADATA.XML")) is None
+    with pytest.raises(SceneError, match="only nothing"):
+        Scene.open(tmp_path)
 
 
 def test_folders_without_a_product(tmp_path: Path) -> None:
