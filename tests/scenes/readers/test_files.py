@@ -405,6 +405,11 @@ def test_pipes_are_never_opened(tmp_path: Path) -> None:
         Scene.open(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", f"{'x' * 300},b.tif", f"netcdf:{'x' * 300}:a", f"{'x' * 300}:20m"])
+def test_names_that_no_file_can_have_are_no_product(name: str) -> None:
+    assert find_product(name) is None
+
+
 def test_folders_without_a_product(tmp_path: Path) -> None:
     with pytest.raises(SceneError, match=r"no product or raster is in there, only nothing"):
         Scene.open(tmp_path)
