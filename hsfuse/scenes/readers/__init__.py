@@ -142,8 +142,11 @@ def _read_files(files: ProductFiles) -> Product:
 
 
 def _refuse_hdf4(path: str) -> None:
-    with Path(path).open("rb") as file:
-        head = file.read(4)
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(4)
+    except OSError:
+        return
     with gdal_environment() as environment:
         if hyperion.is_hdf4(head) and "HDF4Image" not in environment.drivers():
             raise SceneError(

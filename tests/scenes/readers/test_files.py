@@ -230,6 +230,18 @@ def test_enmap_metadata_of_another_number_of_bands(write_enmap: Write) -> None:
         Scene.open(written.path)
 
 
+def test_enmap_bands_that_were_cut_out_of_an_image(write_enmap: Write) -> None:
+    """The metadata beside it are no longer its own; the image may be used as it is."""
+    path = next(write_enmap().path.glob("*SPECTRAL_IMAGE.TIF"))
+    with rasterio.open(path) as file:
+        numbers, profile = file.read([1, 3]), {**file.profile, "count": 2}
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(numbers)
+    scene = Scene.open(path)
+    assert scene.count == 2
+    assert scene.bands.wavelength_nm is None
+
+
 def test_enmap_without_its_image(write_enmap: Write) -> None:
     path = write_enmap().path
     next(path.glob("*SPECTRAL_IMAGE.TIF")).unlink()
