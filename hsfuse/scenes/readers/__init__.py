@@ -72,14 +72,28 @@ def find_product(path: str) -> Product | None:
     """
     if path.startswith("/vsi") or re.match(r"\w+://", path):
         return None
-    if not Path(path).exists():
-        return _find_by_name(path)
-    if (files := files_of(path)) is not None:
+    if _exists(path):
+        return _find_at(path)
+    return _find_by_name(path)
+
+
+def _exists(path: str) -> bool:
+    """Whether there is anything; not so for names that no file can have."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _find_at(path: str) -> Product | None:
+    place = Path(path)
+    # To open a pipe would wait for its other end.
+    if not place.is_file() and not place.is_dir():
+        return None
+    if (files := files_of(path) or _files_of_metadata(place)) is not None:
         return _read_files(files)
     if h5py.is_hdf5(path):
         return _read_hdf5(path, None)
-    if (files := _files_of_metadata(Path(path))) is not None:
-        return _read_files(files)
     _refuse_hdf4(path)
     return dlr.read_beside(path)
 
@@ -87,13 +101,13 @@ def find_product(path: str) -> Product | None:
 def _find_by_name(path: str) -> Product | None:
     """What is not a file: part of one, a list, a pattern."""
     resolution = _RESOLUTION.fullmatch(path)
-    if resolution is not None and (files := files_of(resolution["file"])) is not None:
+    if resolution is not None and _exists(resolution["file"]) and (files := files_of(resolution["file"])) is not None:
         return sentinel2.read(files, int(resolution["metres"]))
     part = re.fullmatch(r'(?:netcdf|hdf5):"?(.+?)"?:/{0,2}([^:"]+)', path, re.IGNORECASE)
     if part is not None:
-        return _read_hdf5(part[1], part[2]) if Path(part[1]).is_file() and h5py.is_hdf5(part[1]) else None
+        return _read_hdf5(part[1], part[2]) if _exists(part[1]) and h5py.is_hdf5(part[1]) else None
     names = [name.strip() for name in path.split(",")]
-    if len(names) > 1 and all(Path(name).is_file() for name in names):
+    if len(names) > 1 and all(_exists(name) for name in names):
         return band_files.read_list(path, names)
     found = sorted(glob.glob(path), key=natural) if glob.has_magic(path) else []  # noqa: PTH207 (may be absolute)
     if len(found) == 1 and (product := find_product(found[0])) is not None:
@@ -128,8 +142,11 @@ def _read_files(files: ProductFiles) -> Product:
 
 
 def _refuse_hdf4(path: str) -> None:
-    with Path(path).open("rb") as file:
-        head = file.read(4)
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(4)
+    except OSError:
+        return
     with gdal_environment() as environment:
         if hyperion.is_hdf4(head) and "HDF4Image" not in environment.drivers():
             raise SceneError(

@@ -21,8 +21,8 @@ from hsfuse.scenes.readers.virtual import RasterFacts, VirtualBand, VirtualRaste
 if TYPE_CHECKING:
     from xml.etree import ElementTree as ET
 
-_IMAGE = r"[^/]*SPECTRAL_IMAGE(?:_(?P<part>VNIR|SWIR))?(?:_COG)?\.(?:tiff?|bsq|bil|bip|img|jp2)"
-_PARTS = {"vnir": 0, "swir": 1}
+_IMAGE = r"[^/]*SPECTRAL_IMAGE(?:_(?:VNIR|SWIR))?(?:_COG)?\.(?:tiff?|bsq|bil|bip|img|jp2)"
+_PARTS = {"vnir": 1, "swir": 2}
 
 # Names of quality layers between `-` and the suffix, in upper case, and what they mean.
 _LAYERS = {
@@ -68,7 +68,10 @@ def read(files: ProductFiles) -> Product | None:
 
 
 def read_beside(path: str) -> Product | None:
-    """The product of a spectral image that the user named; None where no metadata of its own lie beside it."""
+    """The product of a spectral image that the user named; None where no metadata of its own lie beside it.
+
+    Metadata of another number of bands are those of what the image was cut from, and not its own.
+    """
     image = Path(path)
     if re.fullmatch(_IMAGE, image.name, re.IGNORECASE) is None or not image.is_file():
         return None
@@ -80,8 +83,11 @@ def read_beside(path: str) -> Product | None:
     content = (image.parent / metadata).read_bytes()
     if b"bandcharacteri" not in content.lower():
         return None
-    files = ProductFiles(path, image.parent, beside)
-    return _product(files, parse_xml(content, f"{image.parent / metadata}"), [image.name])
+    root = parse_xml(content, f"{image.parent / metadata}")
+    described, held = len(_metadata(root, path).records), look_at(path, path).count
+    if described != held and not _part(image.name):
+        return None
+    return _product(ProductFiles(path, image.parent, beside), root, [image.name])
 
 
 def _product(files: ProductFiles, root: ET.Element, images: list[str]) -> Product:
@@ -156,4 +162,4 @@ def _of(name: str, stem: str) -> bool:
 def _part(name: str) -> int:
     """0 for the image of both spectrometers, 1 for VNIR and 2 for SWIR."""
     match = re.search(r"SPECTRAL_IMAGE_(VNIR|SWIR)", name, re.IGNORECASE)
-    return 0 if match is None else 1 + _PARTS[match[1].lower()]
+    return 0 if match is None else _PARTS[match[1].lower()]

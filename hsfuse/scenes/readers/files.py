@@ -203,7 +203,8 @@ def _walk(folder: Path) -> Iterator[str]:
             found += 1
             if found > _MOST_FILES:
                 raise SceneError(f"{folder}: the folder holds more than {_MOST_FILES} files: name the product's own")
-            yield (relative / name).as_posix()
+            if (Path(place) / name).is_file():
+                yield (relative / name).as_posix()
 
 
 def _kind(path: Path) -> str | None:

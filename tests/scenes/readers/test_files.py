@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tarfile
 import zipfile
@@ -14,6 +15,7 @@ from affine import Affine
 
 from hsfuse.errors import SceneError
 from hsfuse.scenes import Scene
+from hsfuse.scenes.readers import find_product
 from hsfuse.scenes.readers.files import natural
 
 if TYPE_CHECKING:
@@ -228,6 +230,18 @@ def test_enmap_metadata_of_another_number_of_bands(write_enmap: Write) -> None:
         Scene.open(written.path)
 
 
+def test_enmap_bands_that_were_cut_out_of_an_image(write_enmap: Write) -> None:
+    """The metadata beside it are no longer its own; the image may be used as it is."""
+    path = next(write_enmap().path.glob("*SPECTRAL_IMAGE.TIF"))
+    with rasterio.open(path) as file:
+        numbers, profile = file.read([1, 3]), {**file.profile, "count": 2}
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(numbers)
+    scene = Scene.open(path)
+    assert scene.count == 2
+    assert scene.bands.wavelength_nm is None
+
+
 def test_enmap_without_its_image(write_enmap: Write) -> None:
     path = write_enmap().path
     next(path.glob("*SPECTRAL_IMAGE.TIF")).unlink()
@@ -393,6 +407,19 @@ def test_envi_without_a_suffix_and_with_rotated_map_info(tmp_path: Path) -> None
     with pytest.raises(SceneError, match="an ENVI image cannot be read inside of a tar"):
         Scene.open(_tar(folder, tmp_path / "a.tar.gz", "w:gz"))
     assert Scene.open(_zip(folder, tmp_path / "a.zip")).count == 4
+
+
+def test_pipes_are_never_opened(tmp_path: Path) -> None:
+    """Opening one waits for ever."""
+    os.mkfifo(tmp_path / "METADATA.XML")
+    assert find_product(str(tmp_path / "METADATA.XML")) is None
+    with pytest.raises(SceneError, match="only nothing"):
+        Scene.open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", f"{'x' * 300},b.tif", f"netcdf:{'x' * 300}:a", f"{'x' * 300}:20m"])
+def test_names_that_no_file_can_have_are_no_product(name: str) -> None:
+    assert find_product(name) is None
 
 
 def test_folders_without_a_product(tmp_path: Path) -> None:
