@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,6 +62,8 @@ def _scene(scene: Scene) -> dict[str, Any]:
         "fwhm_nm": _numbers(bands.fwhm_nm),
         "bad_bands": [band + 1 for band in range(scene.count) if not bands.good[band]],
         "names": list(bands.names),
+        "screen": [asdict(found) | {"bands": [band + 1 for band in found.bands]} for found in scene.screen.findings],
+        "warnings": list(scene.warnings),
     }
 
 
@@ -108,6 +111,7 @@ def _rows(scene: Scene) -> list[tuple[str, str]]:
     if wavelength is not None:
         known = [value for value in wavelength if math.isfinite(value)]
         rows.insert(3, ("wavelengths", f"{min(known):.1f} to {max(known):.1f} nm"))
+    rows += [("found", warning) for warning in scene.warnings]
     if scene.sensor:
         rows.append(("sensor", scene.sensor))
     return rows

@@ -16,8 +16,8 @@ class Finding:
     """One thing that the screen found."""
 
     kind: str
-    """`fill` (pixels), `absent` (single numbers), `suspect` (pixels), or `missing` (single numbers that a tag
-    declares as nodata)."""
+    """`fill` (pixels), `absent` (single numbers), `suspect` (pixels), `missing` (single numbers that a tag declares
+    as nodata), or `lost` (pixels of an image of few bands that lack some of their numbers)."""
     value: float | None
     """The number in the file; None where there are several."""
     share: float
@@ -44,6 +44,11 @@ class Finding:
                 return (
                     f"{_percent(self.share)} of the pixels hold numbers far beyond the rest of the scene (spikes, "
                     "saturation, a dead detector): fused, but kept out of every fit"
+                )
+            case "lost":
+                return (
+                    f"{_percent(self.share)} of the pixels have nodata in some bands and not in others ({bands}): "
+                    "nodata in all, since so few bands cannot be bridged"
                 )
             case _:
                 return (

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 # Quantiles between which a band's values count as ordinary, and how many pixels they are taken from.
 _LOW, _HIGH = 0.01, 0.99
-_QUANTILE_PIXELS = 8192
+_QUANTILE_PIXELS = 4096
 _FEWEST_PIXELS = 16
 
 _BRIGHT_BANDS = 0.9
@@ -100,8 +100,7 @@ def screen(sample: Sample, encoding: Encoding, images: Sequence[int], *, strict:
     if screened.absent is not None:
         values[screened.absent] = np.nan
     values[:, screened.fill] = np.nan
-    if len(images) >= FEWEST_BANDS:
-        findings += _missing(learner.present & ~screened.fill, images)
+    findings += _missing(learner.present & ~screened.fill, images)
     typical = np.full(len(encoding), np.nan)
     typical[list(images)] = _medians(values)
     return Screen(rules, findings, typical, not bool((values < 0).any()))
@@ -304,8 +303,11 @@ def _missing(present: NDArray[np.bool_], images: Sequence[int]) -> tuple[Finding
     pixels = present.any(axis=0)
     missing = ~present & pixels
     bands = tuple(images[band] for band in np.flatnonzero(missing.any(axis=1)).tolist())
-    share = float(missing.sum()) / max(1, len(bands) * int(pixels.sum()))
-    return (Finding("missing", None, share, bands),) if bands else ()
+    if not bands:
+        return ()
+    if len(images) < FEWEST_BANDS:
+        return (Finding("lost", None, float(missing.any(axis=0).sum() / pixels.sum()), bands),)
+    return (Finding("missing", None, float(missing.sum()) / (len(bands) * int(pixels.sum())), bands),)
 
 
 def _medians(values: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -327,6 +327,8 @@ def test_half_of_the_bands_are_enough(write_raster: WriteRaster) -> None:
 def test_few_bands_are_not_bridged(write_raster: WriteRaster) -> None:
     numbers = counts(ground(4))
     numbers[2, 3, 3] = 0
-    block = read(opened(write_raster, numbers, nodata=0))
+    scene = opened(write_raster, numbers, nodata=0)
+    block = read(scene)
     assert np.argwhere(~block.valid).tolist() == [[3, 3]]
     assert block.missing is None
+    assert "0.05 % of the pixels have nodata in some bands and not in others (3)" in scene.warnings[0]
