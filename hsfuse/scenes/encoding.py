@@ -165,7 +165,7 @@ class Encoding:
         low, high = self.limits()
         return (
             f"{100 * share:.3g} % of the values do not fit {self.dtype}, which reaches from {low:.4g} to {high:.4g} "
-            "with this scale and offset: choose another dtype, or another scale or offset for the output"
+            "with this scale and offset: choose another type (dtype=), or another scale= or offset= for the output"
         )
 
     def limits(self) -> tuple[float, float]:
@@ -219,10 +219,10 @@ def _checked_nodata(nodata: float | None, dtype: np.dtype[Any]) -> float:
         if not (math.isfinite(nodata) and nodata == round(nodata) and limits.min <= nodata <= limits.max):
             raise OutputError(
                 f"The nodata value {nodata:g} is not one of {dtype.name} ({limits.min} to {limits.max}): "
-                "choose another nodata value, or another dtype"
+                "choose another (nodata=), or another type (dtype=)"
             )
     elif math.isfinite(nodata) and abs(nodata) > float(np.finfo(dtype).max):
-        raise OutputError(f"The nodata value {nodata:g} does not fit {dtype.name}: choose another")
+        raise OutputError(f"The nodata value {nodata:g} does not fit {dtype.name}: choose another (nodata=)")
     return float(dtype.type(nodata))
 
 

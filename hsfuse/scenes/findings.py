@@ -31,10 +31,8 @@ class Finding:
         bands = band_list_text(self.bands)
         match self.kind:
             case "fill":
-                return (
-                    f"{_percent(self.share)} of the pixels hold {self.value:g} in every band, which no tag declares: "
-                    "taken as nodata"
-                )
+                number = "the same absurd numbers" if self.value is None else f"{self.value:g} in every band"
+                return f"{_percent(self.share)} of the pixels hold {number}, which no tag declares: taken as nodata"
             case "absent":
                 return (
                     f"{_percent(self.share)} of the numbers, in {len(self.bands)} band(s) ({bands}), are no image's "

@@ -278,7 +278,7 @@ def test_dtype_and_nodata_of_the_users_choice(make_pair: MakePair, tmp_path: Pat
 
 
 def test_nodata_that_the_type_cannot_hold_is_refused(pair: KnownPair, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"-32768 is not one of uint16.*--nodata"):
+    with pytest.raises(OutputError, match=r"-32768 is not one of uint16.*nodata="):
         run(pair, tmp_path / "out.tif", dtype="uint16")
     with pytest.raises(OutputError, match="cannot be of type complex64"):
         run(pair, tmp_path / "out.tif", dtype="complex64")
@@ -298,7 +298,7 @@ def test_creation_options_reach_the_file(pair: KnownPair, tmp_path: Path) -> Non
 def test_an_existing_output_stays_unless_told_otherwise(pair: KnownPair, tmp_path: Path) -> None:
     output = tmp_path / "out.tif"
     output.write_text("mine")
-    with pytest.raises(OutputError, match=r"out.tif exists: pass --overwrite"):
+    with pytest.raises(OutputError, match=r"out.tif exists: pass overwrite=True"):
         run(pair, output)
     assert output.read_text() == "mine"
     run(pair, output, overwrite=True)

@@ -255,6 +255,32 @@ def test_the_same_is_found_in_any_window(
         np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[..., window.rows, window.columns])
 
 
+def test_fill_after_a_gain_for_each_band_is_found(write_raster: WriteRaster) -> None:
+    """Zeros of a sensor that a calibration has turned into negative radiances, one a band."""
+    values = (ground(12) + 0.02) * np.linspace(1, 3, 12)[:, None, None]
+    values[:, wedge()] = -0.01 * np.linspace(1, 3, 12)[:, None]
+    scene = opened(write_raster, values.astype(np.float32))
+    np.testing.assert_array_equal(read(scene).valid, ~wedge())
+    values[:, wedge()], values[:, 30, 30] = ground(12)[:, wedge()], -9999 * np.linspace(1e-4, 3e-4, 12)
+    assert np.argwhere(~read(opened(write_raster, values.astype(np.float32))).valid).tolist() == [[30, 30]]
+
+
+def test_a_dark_lake_of_one_spectrum_is_no_fill(write_raster: WriteRaster) -> None:
+    values = ground(12) + 0.02
+    values[:, wedge()] = np.linspace(0.06, 0.001, 12)[:, None]
+    assert untouched(opened(write_raster, values.astype(np.float32)))
+
+
+def test_a_dead_detector_costs_its_own_numbers(write_raster: WriteRaster) -> None:
+    numbers = counts(ground(40) + 0.2)
+    where = np.zeros(numbers.shape, dtype=bool)
+    where[[5, 20], :, 17] = where[31, :, 18] = True
+    numbers[where] = 0
+    block = read(opened(write_raster, numbers))
+    np.testing.assert_array_equal(block.missing, where)
+    assert not block.suspect.any()
+
+
 # --- bands that are no images ---
 
 
