@@ -157,8 +157,7 @@ class Rules:
         implausible = outside(found, ranges.plausible) & unusual
         gone = (outside(found, ranges.thinkable) | _is_fill_number(raw)) & unusual
         if len(bands) >= FEWEST_BANDS:
-            dead = (raw == 0) & unusual
-            gone |= dead & (dead.mean(axis=0) <= _MOST_DEAD)
+            gone |= _dead(raw, outside(found, (ranges.usual[0], np.full_like(ranges.usual[0], np.inf))))
         # No light is as far below nothing as bright things are above it.
         fill[where] |= ((found < ranges.plausible[0][:, None]) & unusual).mean(axis=0) > 0.5
         alike = constant_everywhere(numbers[telling][:, where])
@@ -213,6 +212,20 @@ def castable(fills: Sequence[float], dtype: np.dtype[Any]) -> NDArray[Any]:
         return np.array([number for number in fills if abs(number) <= most], dtype)
     limits = np.iinfo(dtype)
     return np.array([number for number in fills if limits.min <= number <= limits.max], dtype)
+
+
+def _dead(numbers: NDArray[Any], low: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Zeros (C, N) where detectors are dead: in few of a pixel's bands, and in none that a dark neighbour explains.
+
+    Args:
+        numbers: Of the file, shape (C, N).
+        low: Whether they are unusually low, shape (C, N).
+    """
+    zero = (numbers == 0) & low
+    alone = zero.copy()
+    alone[1:] &= ~low[:-1]
+    alone[:-1] &= ~low[1:]
+    return np.asarray(alone & (zero.mean(axis=0) <= _MOST_DEAD))
 
 
 def _is_fill_number(numbers: NDArray[Any]) -> NDArray[np.bool_]:
