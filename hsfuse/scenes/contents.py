@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_WHOLE_NUMBERS = 2**23
+_WHOLE_NUMBERS = 5 * 2**20
 _PATCHES_A_SIDE = 4
 _PATCH_NUMBERS = 2**15
 _STRIP_NUMBERS = 2**22

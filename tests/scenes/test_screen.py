@@ -192,6 +192,13 @@ def test_fill_that_no_sample_shows_is_found_on_reading(write_raster: WriteRaster
     assert "nodata" in scene.warnings[0]
 
 
+def test_the_greatest_number_in_every_band_is_fill_also_where_no_sample_shows_it(write_raster: WriteRaster) -> None:
+    numbers = np.tile(counts(ground(12, 60, 60)), (1, 15, 15))
+    numbers[:, 333, 444] = 65535
+    block = opened(write_raster, numbers).read(PixelWindow(400, 300, 100, 100))
+    assert np.argwhere(~block.valid).tolist() == [[33, 44]]
+
+
 def test_a_band_alone_does_not_decide_what_is_fill(write_raster: WriteRaster) -> None:
     numbers = counts(ground(12))
     numbers[:, wedge()] = 0
@@ -279,6 +286,13 @@ def test_a_dead_detector_costs_its_own_numbers(write_raster: WriteRaster) -> Non
     block = read(opened(write_raster, numbers))
     np.testing.assert_array_equal(block.missing, where)
     assert not block.suspect.any()
+
+
+def test_a_zero_among_dark_bands_is_dark(write_raster: WriteRaster) -> None:
+    """Clamped to 0 by an atmospheric correction: its neighbours are nearly so."""
+    numbers = counts(ground(40) + 0.2)
+    numbers[18:23, 10, 10] = [300, 40, 0, 50, 400]
+    assert read(opened(write_raster, numbers)).missing is None
 
 
 # --- bands that are no images ---
