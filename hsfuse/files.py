@@ -49,7 +49,7 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
     _check_name(target)
     try:
         mode = target.lstat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         mode = None
     except OSError as error:
         raise OutputError(f"{shown(path)}: nothing can be written there ({error.strerror})") from error
@@ -138,7 +138,7 @@ def _check_name(target: Path) -> None:
         name = str(target).encode()
     except UnicodeEncodeError as error:
         raise OutputError(f"{shown(target)}: the name is not UTF-8: choose another") from error
-    if b"\0" in name or not target.name:
+    if b"\0" in name:
         raise OutputError(f"{shown(target)!r} is not the name of a file: choose another")
     if len(target.name.encode()) > _LONGEST_NAME:
         raise OutputError(

@@ -83,7 +83,8 @@ def test_a_link_that_comes_meanwhile_is_not_followed(tmp_path: Path) -> None:
     ("name", "sentence"),
     [
         ("x" * 256, "256 bytes"), ("ä" * 130 + ".tif", "264 bytes"), ("a\0b", "not the name"),
-        ("a\udcff.tif", r"a\\xff\.tif: the name is not UTF-8"), ("nowhere/a.tif", "nowhere does not exist"),
+        ("nowhere/a.tif", "nowhere does not exist"), (".", "is a folder"), ("..", "is a folder"),
+        ("a\udcff.tif", r"a\\xff\.tif: the name is not UTF-8"),
     ],
 )  # fmt: skip
 def test_names_that_cannot_be_written(tmp_path: Path, name: str, sentence: str) -> None:

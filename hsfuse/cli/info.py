@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -70,6 +71,7 @@ def _scene(scene: Scene) -> dict[str, Any]:
         "fwhm_nm": _numbers(bands.fwhm_nm),
         "bad_bands": [band + 1 for band in range(scene.count) if not bands.good[band]],
         "names": list(bands.names),
+        "screen": [asdict(found) | {"bands": [band + 1 for band in found.bands]} for found in scene.screen.findings],
         "warnings": list(scene.warnings),
     }
 

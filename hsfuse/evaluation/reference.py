@@ -138,7 +138,8 @@ def match_bands(
     Raises:
         PairError: The bands are at other wavelengths, or without wavelengths their numbers differ.
     """
-    theirs = [band for band in range(other.count) if other.bands.good[band]] if among is None else list(among)
+    usable = [band for band in range(other.count) if other.bands.good[band] or band in other.idle_bands]
+    theirs = usable if among is None else list(among)
     pairs = _by_wavelength(path, ours, images, other, theirs)
     if pairs is None:
         pairs = _by_order(path, images, other, theirs)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_WHOLE_NUMBERS = 2**23
+_WHOLE_NUMBERS = 5 * 2**20
 _PATCHES_A_SIDE = 4
 _PATCH_NUMBERS = 2**15
 _STRIP_NUMBERS = 2**22
@@ -33,6 +33,7 @@ _FEWEST_PIXELS = 64
 
 # A band of classes: so few numbers, and so many pixels that are like their right neighbour.
 _MOST_CLASSES = 16
+_DISTINCT_PIXELS = 2**13
 _LIKE_NEIGHBOUR = 0.9
 # Classes come in stacks of some bands; in a hyperspectral image few numbers mean a dark band.
 _MOST_STACKED = 30
@@ -197,7 +198,7 @@ def _not_fill(numbers: NDArray[Any], images: list[int]) -> NDArray[np.bool_]:
 def _why_no_image(sample: Sample, numbers: NDArray[Any], band: int, *, classes: bool) -> str | None:
     if len(numbers) < _FEWEST_PIXELS:
         return None
-    distinct, counts = np.unique(numbers[:: max(1, len(numbers) // 2**16)], return_counts=True)
+    distinct, counts = np.unique(numbers[:: max(1, len(numbers) // _DISTINCT_PIXELS)], return_counts=True)
     if len(distinct) == 1:
         return None if (numbers != numbers[0]).any() else f"constant, {distinct[0]:g}"
     if counts.max() >= _SAME_NUMBER * counts.sum():

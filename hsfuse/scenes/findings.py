@@ -16,8 +16,8 @@ class Finding:
     """One thing that the screen found."""
 
     kind: str
-    """`fill` (pixels), `absent` (single numbers), `suspect` (pixels), or `missing` (single numbers that a tag
-    declares as nodata)."""
+    """`fill` (pixels), `absent` (single numbers), `suspect` (pixels), `missing` (single numbers that a tag declares
+    as nodata), or `lost` (pixels of an image of few bands that lack some of their numbers)."""
     value: float | None
     """The number in the file; None where there are several."""
     share: float
@@ -31,10 +31,8 @@ class Finding:
         bands = band_list_text(self.bands)
         match self.kind:
             case "fill":
-                return (
-                    f"{_percent(self.share)} of the pixels hold {self.value:g} in every band, which no tag declares: "
-                    "taken as nodata"
-                )
+                number = "the same absurd numbers" if self.value is None else f"{self.value:g} in every band"
+                return f"{_percent(self.share)} of the pixels hold {number}, which no tag declares: taken as nodata"
             case "absent":
                 return (
                     f"{_percent(self.share)} of the numbers, in {len(self.bands)} band(s) ({bands}), are no image's "
@@ -44,6 +42,11 @@ class Finding:
                 return (
                     f"{_percent(self.share)} of the pixels hold numbers far beyond the rest of the scene (spikes, "
                     "saturation, a dead detector): fused, but kept out of every fit"
+                )
+            case "lost":
+                return (
+                    f"{_percent(self.share)} of the pixels have nodata in some bands and not in others ({bands}): "
+                    "nodata in all, since so few bands cannot be bridged"
                 )
             case _:
                 return (

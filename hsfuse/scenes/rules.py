@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hsfuse.scenes.bridge import FEWEST_BANDS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -27,6 +29,9 @@ _FILL_TOLERANCE = 1e-5
 
 FILL_SCALES = (1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5)
 """Factors with which they were turned into floats."""
+
+# A detector that is dead in more of a pixel's bands is none: water is black in half of them.
+_MOST_DEAD = 0.1
 
 CONSTANT_FILL = (*FILL_NUMBERS, -1.0, -99.0, 9999.0, 32767.0, 32768.0, 55537.0, 64537.0, 65535.0, 4294967295.0)
 """Numbers that stand for no data where a pixel holds one of them in every band; some are negative ones that
@@ -75,10 +80,10 @@ class Screened:
 class Rules:
     """The rules of one scene."""
 
-    fills: tuple[float, ...]
-    """Numbers that are no data where a pixel holds one of them in every band."""
-    dark: float | None
-    """The number of a pixel that is suspect if it holds it in every band: a 0 that stands apart but alone."""
+    fills: NDArray[np.float64]
+    """Shape (K, C): the numbers of K pixels that are no data, mostly one number in every band."""
+    dark: bool
+    """Whether a pixel that holds 0 in every band is suspect: such pixels stand apart, but alone."""
     edge: NDArray[np.bool_]
     """Shape (C,): bands in which a single 0 makes a pixel suspect, since zeros are fill and stand apart."""
     ranges: Ranges
@@ -94,7 +99,7 @@ class Rules:
     def none(cls, bands: int) -> Rules:
         """Rules that take every number as it is."""
         nowhere = np.zeros(bands, dtype=bool)
-        return cls((), None, nowhere, Ranges.everything(bands), np.full(bands, np.inf), nowhere, ())
+        return cls(np.zeros((0, bands)), False, nowhere, Ranges.everything(bands), np.full(bands, np.inf), nowhere, ())
 
     def needed(self, bands: Sequence[int]) -> list[int]:
         """Bands that have to be read beside `bands` to tell whether a pixel is fill."""
@@ -116,9 +121,9 @@ class Rules:
         if not telling.any():
             return Screened(fill, None, fill.copy())
         telling_numbers = numbers if telling.all() else numbers[telling]
-        for number in self.fills:
-            fill |= constant_at(telling_numbers, number)
-        suspect = np.zeros_like(fill) if self.dark is None else constant_at(telling_numbers, self.dark)
+        for spectrum in self.fills[:, list(bands)][:, telling]:
+            fill |= holds(telling_numbers, spectrum)
+        suspect = holds(telling_numbers, np.zeros(len(telling_numbers))) if self.dark else np.zeros_like(fill)
         for index in np.flatnonzero(self.edge[own]):
             suspect |= numbers[index] == 0
         absent = None
@@ -151,6 +156,10 @@ class Rules:
         raw = numbers[: len(values)][:, where]
         implausible = outside(found, ranges.plausible) & unusual
         gone = (outside(found, ranges.thinkable) | _is_fill_number(raw)) & unusual
+        if len(bands) >= FEWEST_BANDS:
+            gone |= _dead(raw, outside(found, (ranges.usual[0], np.full_like(ranges.usual[0], np.inf))))
+        # No light is as far below nothing as bright things are above it.
+        fill[where] |= ((found < ranges.plausible[0][:, None]) & unusual).mean(axis=0) > 0.5
         alike = constant_everywhere(numbers[telling][:, where])
         odd = implausible.mean(axis=0) > 0.5
         known = np.isin(raw[0], castable(CONSTANT_FILL, raw.dtype)) & unusual.all(axis=0)
@@ -179,11 +188,12 @@ def outside(values: NDArray[Any], ends: tuple[NDArray[np.float32], NDArray[np.fl
     return beyond
 
 
-def constant_at(numbers: NDArray[Any], number: float) -> NDArray[np.bool_]:
-    """Pixels (…) that hold a number in every band of (C, …)."""
-    found: NDArray[np.bool_] = numbers[0] == number
+def holds(numbers: NDArray[Any], spectrum: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Pixels (…) of (C, …) that hold just the numbers of `spectrum`, shape (C,)."""
+    native = spectrum.astype(numbers.dtype)
+    found: NDArray[np.bool_] = numbers[0] == native[0]
     if found.any():
-        found[found] = (numbers[:, found] == number).all(axis=0)
+        found[found] = (numbers[:, found] == native[:, None]).all(axis=0)
     return found
 
 
@@ -202,6 +212,20 @@ def castable(fills: Sequence[float], dtype: np.dtype[Any]) -> NDArray[Any]:
         return np.array([number for number in fills if abs(number) <= most], dtype)
     limits = np.iinfo(dtype)
     return np.array([number for number in fills if limits.min <= number <= limits.max], dtype)
+
+
+def _dead(numbers: NDArray[Any], low: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Zeros (C, N) where detectors are dead: in few of a pixel's bands, and in none that a dark neighbour explains.
+
+    Args:
+        numbers: Of the file, shape (C, N).
+        low: Whether they are unusually low, shape (C, N).
+    """
+    zero = (numbers == 0) & low
+    alone = zero.copy()
+    alone[1:] &= ~low[:-1]
+    alone[:-1] &= ~low[1:]
+    return np.asarray(alone & (zero.mean(axis=0) <= _MOST_DEAD))
 
 
 def _is_fill_number(numbers: NDArray[Any]) -> NDArray[np.bool_]:

@@ -29,8 +29,8 @@ from hsfuse.scenes.rules import (
     Rules,
     Screened,
     castable,
-    constant_at,
     constant_everywhere,
+    holds,
     outside,
 )
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 # Quantiles between which a band's values count as ordinary, and how many pixels they are taken from.
 _LOW, _HIGH = 0.01, 0.99
-_QUANTILE_PIXELS = 8192
+_QUANTILE_PIXELS = 4096
 _FEWEST_PIXELS = 16
 
 _BRIGHT_BANDS = 0.9
@@ -64,6 +64,11 @@ _APART = 0.1
 _EDGE_PIXELS = 3
 _BLOCK_PIXELS = 9
 _MOST_CANDIDATES = 8
+
+# A collar of anything else than zeros has this part of the pixels at least, and for numbers that differ between
+# bands there have to be some.
+_COLLAR = 5e-3
+_FEWEST_DIFFERENT = 3
 _WITNESSES = 8
 
 _RING = np.ones((3, 3), dtype=bool)
@@ -100,8 +105,7 @@ def screen(sample: Sample, encoding: Encoding, images: Sequence[int], *, strict:
     if screened.absent is not None:
         values[screened.absent] = np.nan
     values[:, screened.fill] = np.nan
-    if len(images) >= FEWEST_BANDS:
-        findings += _missing(learner.present & ~screened.fill, images)
+    findings += _missing(learner.present & ~screened.fill, images)
     typical = np.full(len(encoding), np.nan)
     typical[list(images)] = _medians(values)
     return Screen(rules, findings, typical, not bool((values < 0).any()))
@@ -130,7 +134,7 @@ class _Learner:
         ranges = self._ranges()
         fills, dark = self._fills(ranges)
         edge = np.zeros(count, dtype=bool)
-        if 0 in fills and len(self.images) < FEWEST_BANDS:
+        if (fills == 0).all(axis=1).any() and len(self.images) < FEWEST_BANDS:
             edge[self.images] = self._zero_stands_apart()
         ceiling = np.full(count, np.inf)
         ceiling[self.images] = self._ceiling(ranges)
@@ -138,7 +142,9 @@ class _Learner:
         witnesses = tuple(self.images[int(place)] for place in np.rint(spread))
         images = np.zeros(count, dtype=bool)
         images[self.images] = True
-        return Rules(fills, dark, edge, ranges.among(self.images, count), ceiling, images, witnesses)
+        everywhere = np.full((len(fills), count), np.nan)
+        everywhere[:, self.images] = fills
+        return Rules(everywhere, dark, edge, ranges.among(self.images, count), ceiling, images, witnesses)
 
     # --- ranges ---
 
@@ -192,11 +198,14 @@ class _Learner:
 
     # --- fill ---
 
-    def _fills(self, ranges: Ranges) -> tuple[tuple[float, ...], float | None]:
-        """Numbers that are fill where they stand in every band, and 0 if it is only suspect there."""
-        fills = [number for number in self._candidates() if self._is_fill(number, ranges)]
-        alone = len(self.images) > 1 and 0.0 not in fills and self._near(0.0) == 0
-        return tuple(fills), 0.0 if alone else None
+    def _fills(self, ranges: Ranges) -> tuple[NDArray[np.float64], bool]:
+        """Spectra of pixels that are fill, (K, C), and whether such of zeros are suspect at least."""
+        bands = len(self.images)
+        fills = [np.full(bands, number) for number in self._candidates() if self._is_fill(number, ranges)]
+        alone = bands > 1 and not any((fill == 0).all() for fill in fills) and self._near(np.zeros(bands)) == 0
+        if not fills:
+            fills = self._repeated()
+        return np.array(fills).reshape(-1, bands), alone
 
     def _candidates(self) -> list[float]:
         """Numbers that stand in every band of some pixel, the most frequent first."""
@@ -205,36 +214,68 @@ class _Learner:
         return [float(number) for number in found[np.argsort(-counts)][:_MOST_CANDIDATES]]
 
     def _is_fill(self, number: float, ranges: Ranges) -> bool:
-        value = self._value_of(number)
-        far = bool(outside(value[:, None], ranges.usual).all())
-        implausible = outside(value[:, None], ranges.plausible).mean() > 0.5
+        spectrum = np.full(len(self.images), number)
+        value = self._values_of(spectrum)[:, None]
+        far = bool(outside(value, ranges.usual).all())
+        implausible = outside(value, ranges.plausible).mean() > 0.5
         if far and (implausible or number in castable(CONSTANT_FILL, self.numbers.dtype)):
             return True
-        masks = [part[self.images] for part in self.sample.numbers]
-        shape = _Shape.of([constant_at(part, number) for part in masks], self._borders())
-        apart = self._near(number) < _APART * shape.pixels
+        shape = self._shape_of(spectrum)
+        apart = self._near(spectrum) < _APART * shape.pixels
         if number in {0.0, _least(self.numbers.dtype)}:
             if apart and len(self.images) > 1:
                 return shape.touching > 0 or shape.blocks > 0
             return shape.touching > shape.pixels / 2 and shape.solid > shape.pixels / 2 and self._share(shape) > 1e-3
-        return len(self.images) > 2 and apart and shape.touching > 0.9 * shape.pixels and (
-            shape.solid > shape.pixels / 2 and self._share(shape) > 5e-3
-        )  # fmt: skip
+        return len(self.images) > 2 and apart and self._is_collar(shape)
 
-    def _value_of(self, number: float) -> NDArray[np.float32]:
-        return self.encoding.decode(np.full(len(self.images), number, self.numbers.dtype))
+    def _repeated(self) -> list[NDArray[np.float64]]:
+        """Fill whose number differs from band to band: 0 or −9999 after a gain or an offset for each.
 
-    def _near(self, number: float) -> int:
-        """How many pixels hold nearly a number in all bands, but not it itself."""
+        It is the spectrum of many pixels along the border, and no other value is beyond its own in any band.
+        """
+        if len(self.images) < _FEWEST_DIFFERENT:
+            return []
+        pixels = np.ascontiguousarray(self.numbers[:, self.present.all(axis=0)].T)
+        pixels = pixels[:: max(1, len(pixels) // _QUANTILE_PIXELS)]
+        rows = np.ascontiguousarray(pixels).view(np.dtype((np.void, pixels.dtype.itemsize * pixels.shape[1]))).ravel()
+        _, first, counts = np.unique(rows, return_index=True, return_counts=True)
+        if not len(first) or counts.max() < max(_REPEATS, _COLLAR * len(rows)):
+            return []
+        spectrum = pixels[first[counts.argmax()]].astype(np.float64)
+        others = self.present & ~holds(self.numbers, spectrum)
+        value = self._values_of(spectrum)
+        lowest = np.where(others, self.values, np.float32(np.inf)).min(axis=1)
+        highest = np.where(others, self.values, np.float32(-np.inf)).max(axis=1)
+        beyond = (value < lowest).all() or (value > highest).all()
+        return [spectrum] if beyond and self._is_collar(self._shape_of(spectrum)) else []
+
+    def _is_collar(self, shape: _Shape) -> bool:
+        """Whether pixels lie as fill does: massed along the border."""
+        massed = shape.touching > 0.9 * shape.pixels and shape.solid > shape.pixels / 2
+        return massed and self._share(shape) > _COLLAR
+
+    def _shape_of(self, spectrum: NDArray[np.float64]) -> _Shape:
+        return _Shape.of([holds(part[self.images], spectrum) for part in self.sample.numbers], self._borders())
+
+    def _values_of(self, spectrum: NDArray[np.float64]) -> NDArray[np.float32]:
+        return self.encoding.decode(spectrum.astype(self.numbers.dtype))
+
+    def _near(self, spectrum: NDArray[np.float64]) -> int:
+        """How many pixels hold nearly the numbers of a spectrum, but not itself."""
         margin = np.float32(_NEAR * self.bright)
-        near = np.abs(self.values - self._value_of(number)[:, None]) <= margin
-        return int((near.all(axis=0) & ~(self.numbers == number).all(axis=0)).sum())
+        with np.errstate(over="ignore"):
+            near = (np.abs(self.values - self._values_of(spectrum)[:, None]) <= margin).all(axis=0)
+        return int((near & ~holds(self.numbers, spectrum)).sum())
 
     def _zero_stands_apart(self) -> NDArray[np.bool_]:
         """Bands (C,) in which few numbers are close to 0 without being it."""
         zero = self.numbers == 0
         margin = np.float32(_NEAR * self.bright)
-        near = (np.abs(self.values - self._value_of(0)[:, None]) <= margin) & ~zero & self.present
+        near = (
+            (np.abs(self.values - self._values_of(np.zeros(len(self.images)))[:, None]) <= margin)
+            & ~zero
+            & self.present
+        )
         alone = zero & ~zero.all(axis=0)
         return np.asarray(near.sum(axis=1) <= _APART * alone.sum(axis=1))
 
@@ -289,8 +330,11 @@ def _findings(
 ) -> tuple[Finding, ...]:
     """What the rules say of the sample, beside what a tag declares."""
     fill = screened.fill & present.any(axis=0)
-    found, counts = np.unique(numbers[0][fill], return_counts=True)
+    alike = constant_everywhere(numbers) | (len(numbers) == 1)
+    found, counts = np.unique(numbers[0][fill & alike], return_counts=True)
     findings = [Finding("fill", float(v), int(n) / fill.size) for v, n in zip(found, counts, strict=True)]
+    if (fill & ~alike).any():
+        findings.append(Finding("fill", None, float((fill & ~alike).mean())))
     if screened.absent is not None and (absent := screened.absent & ~fill & present).any():
         bands = tuple(images[band] for band in np.flatnonzero(absent.any(axis=1)).tolist())
         findings.append(Finding("absent", None, float(absent.mean()), bands))
@@ -304,8 +348,11 @@ def _missing(present: NDArray[np.bool_], images: Sequence[int]) -> tuple[Finding
     pixels = present.any(axis=0)
     missing = ~present & pixels
     bands = tuple(images[band] for band in np.flatnonzero(missing.any(axis=1)).tolist())
-    share = float(missing.sum()) / max(1, len(bands) * int(pixels.sum()))
-    return (Finding("missing", None, share, bands),) if bands else ()
+    if not bands:
+        return ()
+    if len(images) < FEWEST_BANDS:
+        return (Finding("lost", None, float(missing.any(axis=0).sum() / pixels.sum()), bands),)
+    return (Finding("missing", None, float(missing.sum()) / (len(bands) * int(pixels.sum())), bands),)
 
 
 def _medians(values: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from conftest import WriteRaster
 
 RNG = np.random.default_rng(8)
-HSI = RNG.integers(100, 9000, (6, 20, 24)).astype(np.int16)
+HSI = RNG.integers(100, 9000, (6, 20, 24)).astype(np.int32)
 MSI = RNG.integers(100, 9000, (2, 60, 72)).astype(np.uint16)
 WAVELENGTHS = [450.0, 500.0, 550.0, 600.0, 650.0, 700.0]
 

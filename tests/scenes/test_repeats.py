@@ -41,6 +41,12 @@ def test_few_levels_are_no_repeats(write_raster: WriteRaster, levels: int) -> No
     assert not Scene.open(write_raster("a.tif", np.concatenate((SHARP, dark)))).repeats
 
 
+def test_wide_fields_without_noise_are_no_repeats(write_raster: WriteRaster) -> None:
+    fields = np.kron(np.array([[0.11, 0.25], [0.37, 0.42]]), np.ones((36, 30)))[None]
+    numbers = np.concatenate((SHARP / 1e4, fields)).astype(np.float32)
+    assert not Scene.open(write_raster("a.tif", numbers)).repeats
+
+
 def test_a_collar_of_zeros_does_not_hide_them(write_raster: WriteRaster) -> None:
     numbers = np.concatenate((SHARP, repeated(2)))
     numbers[:, :30] = 0

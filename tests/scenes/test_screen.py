@@ -192,6 +192,13 @@ def test_fill_that_no_sample_shows_is_found_on_reading(write_raster: WriteRaster
     assert "nodata" in scene.warnings[0]
 
 
+def test_the_greatest_number_in_every_band_is_fill_also_where_no_sample_shows_it(write_raster: WriteRaster) -> None:
+    numbers = np.tile(counts(ground(12, 60, 60)), (1, 15, 15))
+    numbers[:, 333, 444] = 65535
+    block = opened(write_raster, numbers).read(PixelWindow(400, 300, 100, 100))
+    assert np.argwhere(~block.valid).tolist() == [[33, 44]]
+
+
 def test_a_band_alone_does_not_decide_what_is_fill(write_raster: WriteRaster) -> None:
     numbers = counts(ground(12))
     numbers[:, wedge()] = 0
@@ -253,6 +260,39 @@ def test_the_same_is_found_in_any_window(
     part, whole = scene.read(window), read(scene)
     for name in ("values", "valid", "suspect"):
         np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[..., window.rows, window.columns])
+
+
+def test_fill_after_a_gain_for_each_band_is_found(write_raster: WriteRaster) -> None:
+    """Zeros of a sensor that a calibration has turned into negative radiances, one a band."""
+    values = (ground(12) + 0.02) * np.linspace(1, 3, 12)[:, None, None]
+    values[:, wedge()] = -0.01 * np.linspace(1, 3, 12)[:, None]
+    scene = opened(write_raster, values.astype(np.float32))
+    np.testing.assert_array_equal(read(scene).valid, ~wedge())
+    values[:, wedge()], values[:, 30, 30] = ground(12)[:, wedge()], -9999 * np.linspace(1e-4, 3e-4, 12)
+    assert np.argwhere(~read(opened(write_raster, values.astype(np.float32))).valid).tolist() == [[30, 30]]
+
+
+def test_a_dark_lake_of_one_spectrum_is_no_fill(write_raster: WriteRaster) -> None:
+    values = ground(12) + 0.02
+    values[:, wedge()] = np.linspace(0.06, 0.001, 12)[:, None]
+    assert untouched(opened(write_raster, values.astype(np.float32)))
+
+
+def test_a_dead_detector_costs_its_own_numbers(write_raster: WriteRaster) -> None:
+    numbers = counts(ground(40) + 0.2)
+    where = np.zeros(numbers.shape, dtype=bool)
+    where[[5, 20], :, 17] = where[31, :, 18] = True
+    numbers[where] = 0
+    block = read(opened(write_raster, numbers))
+    np.testing.assert_array_equal(block.missing, where)
+    assert not block.suspect.any()
+
+
+def test_a_zero_among_dark_bands_is_dark(write_raster: WriteRaster) -> None:
+    """Clamped to 0 by an atmospheric correction: its neighbours are nearly so."""
+    numbers = counts(ground(40) + 0.2)
+    numbers[18:23, 10, 10] = [300, 40, 0, 50, 400]
+    assert read(opened(write_raster, numbers)).missing is None
 
 
 # --- bands that are no images ---
@@ -327,6 +367,8 @@ def test_half_of_the_bands_are_enough(write_raster: WriteRaster) -> None:
 def test_few_bands_are_not_bridged(write_raster: WriteRaster) -> None:
     numbers = counts(ground(4))
     numbers[2, 3, 3] = 0
-    block = read(opened(write_raster, numbers, nodata=0))
+    scene = opened(write_raster, numbers, nodata=0)
+    block = read(scene)
     assert np.argwhere(~block.valid).tolist() == [[3, 3]]
     assert block.missing is None
+    assert "0.05 % of the pixels have nodata in some bands and not in others (3)" in scene.warnings[0]
