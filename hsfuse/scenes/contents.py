@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,9 @@ from hsfuse.errors import SceneError
 from hsfuse.scenes.grid import PixelWindow, lattice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
+    from hsfuse.scenes.bands import Bands
     from hsfuse.scenes.encoding import Encoding
     from hsfuse.scenes.raster import Raster
 
@@ -92,7 +92,7 @@ class Contents:
         return [band for band in range(len(self.sample.numbers[0])) if band not in others]
 
 
-def look_into(raster: Raster, encoding: Encoding, names: Sequence[str]) -> Contents:
+def look_into(raster: Raster, encoding: Encoding, bands: Bands) -> Contents:
     """Read some thousand pixels of all bands, and more only if these hold no data.
 
     Raises:
@@ -102,14 +102,14 @@ def look_into(raster: Raster, encoding: Encoding, names: Sequence[str]) -> Conte
     sample = _take_sample(raster)
     alpha = _alpha_band(raster, sample.flat()[0])
     sample = sample.under(alpha)
-    images = [band for band in range(len(names)) if band != alpha]
+    images = [band for band in range(len(bands)) if band != alpha]
     numbers, hidden = sample.flat()
     filled = _filled(encoding, numbers[:, ~hidden])
     if not filled[images].any():
         sample = Sample(*_first_data(raster, encoding, images, alpha))
         return Contents(sample, alpha, (), {})
     empty = tuple(band for band in images if not filled[band])
-    return Contents(sample, alpha, empty, _idle_bands(sample, encoding, np.flatnonzero(filled).tolist(), alpha, names))
+    return Contents(sample, alpha, empty, _idle_bands(sample, encoding, np.flatnonzero(filled).tolist(), alpha, bands))
 
 
 def _take_sample(raster: Raster) -> Sample:
@@ -169,11 +169,11 @@ def _first_data(
 
 
 def _idle_bands(
-    sample: Sample, encoding: Encoding, filled: list[int], alpha: int | None, names: Sequence[str]
+    sample: Sample, encoding: Encoding, filled: list[int], alpha: int | None, bands: Bands
 ) -> dict[int, str]:
     """Bands without an image of their own, and why, as long as others have one."""
     images = [band for band in filled if band != alpha]
-    idle = {band: f"{names[band]} is no image" for band in images if _NO_IMAGE.search(names[band])}
+    idle = {band: f"{bands.names[band]} is no image" for band in images if _NO_IMAGE.search(bands.names[band])}
     numbers, hidden = sample.flat()
     numbers = numbers[:, ~hidden]
     present = encoding.has_data(numbers)
@@ -183,7 +183,7 @@ def _idle_bands(
             reason = _why_no_image(sample, numbers[band][known[band]], band, classes=len(images) <= _MOST_STACKED)
             if reason:
                 idle.setdefault(band, reason)
-        _add_doubles(numbers, [band for band in images if band not in idle], idle)
+        _add_doubles(numbers, [band for band in images if band not in idle], idle, bands.wavelength_nm)
     return idle if len(idle) < len(images) else {}
 
 
@@ -221,10 +221,13 @@ def _like_neighbours(sample: Sample, band: int) -> float:
     return alike / max(pixels, 1)
 
 
-def _add_doubles(numbers: NDArray[Any], images: list[int], idle: dict[int, str]) -> None:
-    """Bands with the very numbers of an earlier one."""
-    first: dict[bytes, int] = {}
+def _add_doubles(
+    numbers: NDArray[Any], images: list[int], idle: dict[int, str], wavelength_nm: NDArray[np.float64] | None
+) -> None:
+    """Bands with the very numbers of an earlier one, unless they say that they lie at another wavelength."""
+    first: dict[tuple[bytes, float], int] = {}
     for band in images:
-        earlier = first.setdefault(numbers[band].tobytes(), band)
+        nm = math.nan if wavelength_nm is None else float(wavelength_nm[band])
+        earlier = first.setdefault((numbers[band].tobytes(), round(nm, 1) if math.isfinite(nm) else 0.0), band)
         if earlier != band:
             idle[band] = f"the same as band {earlier + 1}"

@@ -168,7 +168,7 @@ class Scene:
         _require_place(dataset)
         encoding = Encoding.of_file(raster.dtype.name, dataset.nodatavals, *gains(dataset))
         bands, metadata_warnings = read_bands(dataset, wavelengths)
-        contents = look_into(raster, encoding, bands.names)
+        contents = look_into(raster, encoding, bands)
         idle = contents.idle_bands if strict else {}
         bands = bands.mark_bad([*contents.empty_bands, *idle])
         if contents.alpha_band is not None:

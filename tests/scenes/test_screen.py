@@ -372,3 +372,13 @@ def test_few_bands_are_not_bridged(write_raster: WriteRaster) -> None:
     assert np.argwhere(~block.valid).tolist() == [[3, 3]]
     assert block.missing is None
     assert "0.05 % of the pixels have nodata in some bands and not in others (3)" in scene.warnings[0]
+
+
+def test_bands_of_one_content_at_two_wavelengths_are_both_kept(write_raster: WriteRaster) -> None:
+    """Two spectrometers may see the same thing where they overlap; without wavelengths a copy is a copy."""
+    numbers = np.random.default_rng(3).integers(100, 4000, (3, 40, 40)).astype(np.int16)
+    numbers[2] = numbers[1]
+    named = Scene.open(write_raster("two.tif", numbers, wavelengths=[500.0, 600.0, 603.0]))
+    assert named.bands.good.all()
+    unnamed = Scene.open(write_raster("copy.tif", numbers))
+    assert dict(unnamed.idle_bands) == {2: "the same as band 2"}
