@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hsfuse.commands.train_reduced import TrainResult, train_reduced
     from hsfuse.commands.weights import list_weights, show_weights, verify_weights
     from hsfuse.errors import HsfuseError, RequestError, WorkError
+    from hsfuse.fusion.arrays import fuse_arrays
     from hsfuse.fusion.compute import Compute
     from hsfuse.fusion.job import OutputFormat, Tiling
     from hsfuse.imaging import ImagingModel
@@ -64,6 +65,7 @@ _HOMES = {
     "estimate": "commands.estimate",
     "evaluate": "commands.evaluate",
     "fuse": "commands.fuse",
+    "fuse_arrays": "fusion.arrays",
     "info": "commands.info",
     "list_weights": "commands.weights",
     "open_pair": "pairs.opening",
@@ -103,6 +105,7 @@ __all__ = [
     "estimate",
     "evaluate",
     "fuse",
+    "fuse_arrays",
     "info",
     "list_weights",
     "open_pair",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hsfuse.errors import RequestError
-from hsfuse.evaluation.resolution import BlockSource, FusedArray
+from hsfuse.fusion.arrays import BlockSource, FusedArray
 from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.job import Job, Tiling
 from hsfuse.metrics import full_reference
@@ -185,7 +185,7 @@ def evaluate(test: WaldPair, chosen: ChosenMethod, options: argparse.Namespace) 
     rows, columns = test.hsi_valid.shape
     block, ratio = WaldBlock.of(test), test.model.ratio
     job = Job(chosen, Compute(options.device, "fp32"), Tiling(options.tile), options.seed)
-    fused = FusedArray(test.reference)
+    fused = FusedArray(test.reference.shape)
     fitted = job.fit([block.patch], test.model)
     area = PixelWindow(0, 0, columns, rows)
     job.run(BlockSource(block.pair), area, fitted, fused, bands=len(test.reference), ratio=ratio)

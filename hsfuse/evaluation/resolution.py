@@ -9,23 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from hsfuse.errors import RequestError, WorkError
 from hsfuse.evaluation.cost import Cost
 from hsfuse.evaluation.reference import Reference, undefined_bands
+from hsfuse.fusion.arrays import BlockSource, FusedArray
 from hsfuse.metrics import FullReferenceScores, full_reference
 from hsfuse.pairs.wald_level import ReducedPair
 from hsfuse.progress import SILENT, Renamed
 from hsfuse.scenes import PixelWindow, Scene
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from hsfuse.fusion.job import Job
     from hsfuse.pairs.pair import Pair
     from hsfuse.progress import Progress
-    from hsfuse.scenes import PairBlock
 
 _MOST_NUMBERS = 2**25  # of both images before they are degraded, 128 MB: no image is streamed here
 _LEAST_EDGE = 8  # degraded HSI pixels
@@ -133,7 +129,7 @@ class ReducedResolution(Resolution):
         block, ratio = self._block, self._pair.ratio
         truth = block.truth.numpy()
         rows, columns = block.pair.hsi_valid.shape
-        fused = FusedArray(truth)
+        fused = FusedArray(truth.shape)
         with Cost() as cost:
             fitted = job.fit([block.patch], self._model)
             run = job.run(
@@ -145,34 +141,6 @@ class ReducedResolution(Resolution):
         )
         undefined = undefined_bands(scores, self._pair.scenes.hsi.path, self._pair.scenes.hsi_bands)
         return Outcome(cost, scores, (*_by(name, run.warnings), *undefined))
-
-
-@dataclass(frozen=True)
-class BlockSource:
-    """Gives tiles to the engine out of a window that is held whole."""
-
-    block: PairBlock
-    """Both images."""
-
-    def read(self, window: PixelWindow) -> PairBlock:
-        """Both images under a window of its HSI pixels."""
-        return self.block.crop(window)
-
-
-class FusedArray:
-    """Takes the rows of a fused image from the engine as a `CogWriter` does."""
-
-    def __init__(self, like: NDArray[np.float32]) -> None:
-        """Make room for an image of the shape of `like`, (C, H, W)."""
-        self.values = np.zeros_like(like)
-        """Fused image, float32 (C, H, W)."""
-        self.valid = np.zeros(like.shape[1:], dtype=bool)
-        """Where it is known, (H, W)."""
-
-    def write(self, row: int, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
-        """Take the next rows."""
-        rows = slice(row, row + values.shape[1])
-        self.values[:, rows], self.valid[rows] = values, valid
 
 
 def _middle(pair: Pair) -> PixelWindow:

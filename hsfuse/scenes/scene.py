@@ -157,6 +157,12 @@ class Scene:
             raise SceneError(str(error)) from error
 
     @classmethod
+    def of_raster(cls, raster: Raster, *, screen: bool = True) -> Scene:
+        """A raster that is at hand already, such as one in memory; what is raised is that of `open`."""
+        with gdal_environment():
+            return cls._of(raster, None, strict=screen)
+
+    @classmethod
     def _of(cls, raster: Raster, wavelengths: Path | None, *, strict: bool) -> Scene:
         dataset = raster.dataset
         if dataset.count == 0:
