@@ -101,11 +101,11 @@ def _ratio(hsi: NDArray[Any], msi: NDArray[Any]) -> int:
         PairError: It is not the same whole number along both axes.
     """
     (rows, columns), (fine_rows, fine_columns) = np.shape(hsi)[-2:], np.shape(msi)[-2:]
-    ratio = round(fine_rows / max(rows, 1))
+    ratio: int = round(fine_rows / max(rows, 1))
     if (rows * ratio, columns * ratio) != (fine_rows, fine_columns) or not 2 <= ratio <= 20:
         raise PairError(
-            f"an HSI of {columns}×{rows} and an MSI of {fine_columns}×{fine_rows} pixels do not differ by a whole ratio "
-            "from 2 to 20: crop or resample one of them"
+            f"an HSI of {columns}×{rows} and an MSI of {fine_columns}×{fine_rows} pixels do not differ by a whole "
+            "ratio from 2 to 20: crop or resample one of them"
         )
     return ratio
 

@@ -120,29 +120,35 @@ class _Line:
     @contextlib.contextmanager
     def stage(self, work: Callable[[], None]) -> Iterator[None]:
         """Run `work` in a thread beside the block, and wait for it at the end of the block."""
-        thread = threading.Thread(target=self._guarded, args=(work,))
-        thread.start()
+        ended = threading.Event()
+        threading.Thread(target=self._guarded, args=(work, ended)).start()
         try:
             yield
         except BaseException:
             self._stopped.set()
             raise
         finally:
-            self._wait(thread)
+            self._wait(ended)
             if self._error is not None and self._stopped.is_set():
                 error, self._error = self._error, None
                 raise error
 
-    def _wait(self, thread: threading.Thread) -> None:
-        """Join, also when interrupted: what the thread works on is only let go when it has ended."""
-        try:
-            thread.join()
-        except BaseException:
-            self._stopped.set()
-            thread.join()
-            raise
+    def _wait(self, ended: threading.Event) -> None:
+        """Wait for the end, also when interrupted again and again: what a thread works on is let go only then.
 
-    def _guarded(self, work: Callable[[], None]) -> None:
+        Not by `Thread.join`: on CPython up to 3.12 an interrupted one takes the thread for ended.
+        """
+        interrupted: BaseException | None = None
+        while not ended.is_set():
+            try:
+                ended.wait()
+            except BaseException as error:  # noqa: BLE001 (raised again once the thread has ended)
+                self._stopped.set()
+                interrupted = interrupted or error
+        if interrupted is not None:
+            raise interrupted
+
+    def _guarded(self, work: Callable[[], None], ended: threading.Event) -> None:
         try:
             work()
         except _StoppedError:
@@ -150,6 +156,8 @@ class _Line:
         except BaseException as error:  # noqa: BLE001 (carried over to the calling thread)
             self._error = self._error or error
             self._stopped.set()
+        finally:
+            ended.set()
 
     def put(self, items: queue.Queue[_Item], item: _Item) -> None:
         """Put an item as soon as there is room, unless the run has stopped."""

@@ -152,7 +152,8 @@ class Job:
         if overlap is None:
             overlap = 2 * fitted.margin + BLEND_PIXELS
         if tile is None:
-            tile = fitting_tile(bands, area.width, ratio, overlap, self.compute.budget, fitted.bytes_a_pixel)
+            size = (area.width, area.height)
+            tile = fitting_tile(bands, size, ratio, overlap, self.compute.budget, fitted.bytes_a_pixel)
         margin = min(fitted.margin, overlap // 2)
         return TilePlan.make(area.width, area.height, ratio, tile=tile, overlap=overlap, margin=margin)
 

@@ -20,6 +20,8 @@ _CUBES_PER_TILE = 12  # float32 copies of a tile that exist at once, queues incl
 _FIXED_BYTES = 700 * 2**20  # libraries, GDAL's cache
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # man 3 mallopt
+_V2 = ("memory.max", "memory.current", "inactive_file")
+_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 _KEPT_BYTES, _USUAL_BYTES = 2**30, 2**25  # glibc's own thresholds rise to the latter as a program runs
 
 
@@ -55,14 +57,65 @@ def _set_thresholds(size: int) -> None:
 
 
 def available_bytes() -> int:
-    """Memory that can be had without swapping."""
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
+    """Memory that can be had without swapping, within what the container, the batch system and `ulimit` allow."""
+    return max(min(_free_bytes(), *_control_group_bytes(), *_limit_bytes()), 0)
+
+
+def _free_bytes() -> int:
+    found = _fields(Path("/proc/meminfo")).get("MemAvailable:")
+    if found is not None:
+        return found * 1024
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def _control_group_bytes(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+    """What each control group above this process leaves, version 2 and 1; caches that can be dropped count as free."""
+    try:
+        lines = own.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return []
+    left = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers not in {"", "memory"}:
+            continue
+        top, names = (root, _V2) if not controllers else (root / "memory", _V1)
+        folder = top / path.lstrip("/")
+        for group in (folder, *folder.parents):
+            if top not in (group, *group.parents):
+                break
+            limit, used = (_number(group / name) for name in names[:2])
+            if limit is not None and used is not None:
+                left.append(limit - used + _fields(group / "memory.stat").get(names[2], 0))
+    return left
+
+
+def _limit_bytes() -> list[int]:
+    """What `ulimit -v` and `ulimit -d` leave."""
+    sizes = _fields(Path("/proc/self/status"))
+    left = []
+    for kind, name in ((resource.RLIMIT_AS, "VmSize:"), (resource.RLIMIT_DATA, "VmData:")):
+        soft, _ = resource.getrlimit(kind)
+        if soft != resource.RLIM_INFINITY:
+            left.append(soft - sizes.get(name, 0) * 1024)
+    return left
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """Lines of a name and a number."""
+    try:
+        lines = [line.split() for line in path.read_text(encoding="ascii", errors="replace").splitlines()]
+    except OSError:
+        return {}
+    return {line[0]: int(line[1]) for line in lines if len(line) > 1 and line[1].isdecimal()}
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return int(text) if text.isdecimal() else None
 
 
 def peak_megabytes() -> float:
@@ -71,12 +124,12 @@ def peak_megabytes() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
-def fitting_tile(bands: int, width: int, ratio: int, overlap: int, budget: int, working_bytes: int) -> int:
-    """Edge of a tile in HSI pixels.
+def fitting_tile(bands: int, area: tuple[int, int], ratio: int, overlap: int, budget: int, working_bytes: int) -> int:
+    """Edge of a tile in HSI pixels, never more than the area has.
 
     Args:
         bands: C, of the output.
-        width: Of the area in HSI pixels: a row of tiles is blended at full width.
+        area: Width and height of what is fused in HSI pixels: a row of tiles is blended at full width.
         ratio: HSI pixel over fine pixel.
         overlap: What tiles share, in HSI pixels.
         budget: Bytes of resident memory.
@@ -85,7 +138,8 @@ def fitting_tile(bands: int, width: int, ratio: int, overlap: int, budget: int, 
     Raises:
         RequestError: Not even the smallest tile fits.
     """
-    tile, least = max(_WANTED_EDGE // ratio, 3 * overlap), max(3 * overlap, 8)
+    width, most = area[0], max(area)
+    tile, least = min(max(_WANTED_EDGE // ratio, 3 * overlap), most), min(max(3 * overlap, 8), most)
     while _needed(bands, width, ratio, tile, working_bytes) > budget and tile > least:
         tile = max(tile * 3 // 4, least)
     if _needed(bands, width, ratio, tile, working_bytes) > budget:

@@ -37,7 +37,7 @@ def test_an_error_leaves_the_block_as_it_is():
 
 
 def test_a_method_that_needs_more_memory_gets_smaller_tiles():
-    settings = {"bands": 100, "width": 500, "ratio": 3, "overlap": 6, "budget": 3 * 2**30}
+    settings = {"bands": 100, "area": (500, 500), "ratio": 3, "overlap": 6, "budget": 3 * 2**30}
     usual, hungry = (fitting_tile(**settings, working_bytes=bytes_a_pixel) for bytes_a_pixel in (12_000, 212_000))
     assert hungry < usual
     with pytest.raises(RequestError, match="GB of memory do not hold"):
