@@ -65,6 +65,9 @@ _EDGE_PIXELS = 3
 _BLOCK_PIXELS = 9
 _MOST_CANDIDATES = 8
 
+# A band with more zeros than that has them as values, not from dead detectors.
+_MOST_ZEROS = 0.05
+
 # A collar of anything else than zeros has this part of the pixels at least, and for numbers that differ between
 # bands there have to be some.
 _COLLAR = 5e-3
@@ -166,7 +169,10 @@ class _Learner:
         return _sorted_quantiles(values, (_LOW, 0.5, _HIGH))
 
     def _ranges(self) -> Ranges:
-        low, middle, high, bright = self.low, self.middle, self.high, self.bright
+        middle, high, bright = self.middle, self.high, self.bright
+        zeros = (self.numbers == 0) & ~self.alike
+        often = zeros.sum(axis=1) > _MOST_ZEROS * self.numbers.shape[1]
+        low = np.where(often, np.fmin(self.low, self._values_of(np.zeros(len(self.images)))), self.low)
         span = np.fmax(high - low, np.float32(_NEAR * bright))
         usual = low - span / 4 - _NEAR * bright, np.fmax(high + span, _SATURATED * high)
         least = low - np.fmax(np.float32(bright), _GROSS_DARK_SPAN * (middle - low))

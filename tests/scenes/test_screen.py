@@ -295,6 +295,12 @@ def test_a_zero_among_dark_bands_is_dark(write_raster: WriteRaster) -> None:
     assert read(opened(write_raster, numbers)).missing is None
 
 
+def test_a_band_that_is_often_clamped_to_zero_has_zeros_as_values(write_raster: WriteRaster) -> None:
+    numbers = counts(ground(40) + 0.2)
+    numbers[0, :, 8:] = 0
+    assert read(opened(write_raster, numbers)).missing is None
+
+
 # --- bands that are no images ---
 
 
