@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from hsfuse.classical import CNMF, GSA, MTFGLP, HySure, SubspaceLinear
+from hsfuse.classical import CNMF, GSA, MTFGLP, Bayes, HySure, SubspaceLinear
 from hsfuse.errors import RequestError
 from hsfuse.fusion.band_network import BandNetworkMethod, FittedBandNetwork
 from hsfuse.fusion.network import NetworkMethod
@@ -164,6 +164,7 @@ register("gsa", "Gram-Schmidt adaptive (Aiazzi 2007)", lambda _: GSA, network=Fa
 register("mtf-glp", "MTF-matched generalised Laplacian pyramid (Aiazzi 2006)", lambda _: MTFGLP, network=False)
 register("cnmf", "coupled nonnegative matrix factorisation (Yokoya 2012)", lambda _: CNMF, network=False)
 register("hysure", "subspace with vector total variation (Simões 2015)", lambda _: HySure, network=False)
+register("bayes", "edge-adaptive Bayesian estimate (after Wei 2015)", lambda _: Bayes, network=False)
 register(
     "mtf-glp-subspace",
     "the same in a noise-aware spectral subspace: what mgdunlss corrects",

@@ -116,13 +116,13 @@ class SceneAdapter:
     """B."""
 
     @classmethod
-    def fit(cls, patches: Sequence[PairPatch], imaging: ImagingModel, size: int = 10) -> SceneAdapter:
+    def fit(cls, patches: Sequence[PairPatch], imaging: ImagingModel, size: int | None = 10) -> SceneAdapter:
         """Fit on parts of a scene.
 
         Args:
             patches: Contiguous parts of the pair, holes filled; their masks say what may enter a statistic.
             imaging: R and B of the pair.
-            size: K, the number of coefficients.
+            size: K, the number of coefficients; None for as many as stand out from the scene's noise.
 
         Raises:
             SceneError: Too few valid pixels.
@@ -155,7 +155,7 @@ class SceneAdapter:
     def inputs(self, hsi: Tensor, msi: Tensor) -> SubspaceInputs:
         """Bring a tile, Y (C, h, w) and P (c, r·h, r·w), into the subspace."""
         coefficients, predicted = self.subspace.encode(hsi), self.prediction.predict(msi)
-        missed = (coefficients - self.blur(predicted)) * self.prediction.keep[:, None, None]
+        missed = (coefficients - self.blur(predicted)) * self.prediction.keep.to(hsi)[:, None, None]
         return SubspaceInputs(predicted + upsample(missed, self.blur.ratio), predicted, coefficients)
 
     def decode(self, coefficients: Tensor, inputs: SubspaceInputs, hsi: Tensor) -> Tensor:
