@@ -28,6 +28,7 @@ from hsfuse.classical.observation import MsiObservation
 from hsfuse.classical.posterior import NormalEquations, Preconditioner, conjugate_gradients, local_variance
 from hsfuse.imaging import upsample
 from hsfuse.subspace.adapter import SceneAdapter
+from hsfuse.subspace.outliers import screened
 from hsfuse.subspace.patch import usable_pixels
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class Bayes:
             SceneError: Too few valid pixels.
         """
         adapter = SceneAdapter.fit(patches, imaging, size)
+        patches = screened(patches, imaging)
         observation = MsiObservation.of(adapter, Covariances.of(patches, imaging), imaging)
         hsi_noise = adapter.subspace.noise.double().square().clamp_min(LEAST_NOISE)
         missed = _missed(patches, adapter, hsi_noise)
@@ -151,7 +153,7 @@ class Bayes:
     @torch.no_grad()
     def coefficients(self, inputs: SubspaceInputs, msi: Tensor) -> Tensor:
         """A (K, r·h, r·w) of what the adapter makes of a tile, and of its P (c, r·h, r·w)."""
-        place = self.coordinates
+        place, msi = self.coordinates, self.adapter.ranges.msi.mended(msi)
         equations = self._equations(msi)
         missed = inputs.hsi - self._blur(inputs.msi)
         weighted = _mixed(place.to_coefficients.to(msi).T / self.hsi_noise.to(msi), missed)

@@ -26,6 +26,7 @@ from hsfuse.classical.circulant import Circulant, differences, differences_adjoi
 from hsfuse.classical.covariances import Covariances
 from hsfuse.classical.observation import MsiObservation
 from hsfuse.subspace.adapter import SceneAdapter
+from hsfuse.subspace.outliers import screened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,6 +86,7 @@ class HySure:
             SceneError: Too few valid pixels.
         """
         adapter = SceneAdapter.fit(patches, imaging, size)
+        patches = screened(patches, imaging)
         found = Covariances.of(patches, imaging)
         observation = MsiObservation.of(adapter, found, imaging)
         noise = max(float((adapter.subspace.noise**2).mean()), _LEAST_NOISE)
@@ -97,7 +99,7 @@ class HySure:
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse Y (C, h, w) and P (c, r·h, r·w) to float32 (C, r·h, r·w)."""
         inputs = self.adapter.inputs(hsi, msi)
-        coefficients = self._solve(inputs.hsi, msi, inputs.linear)
+        coefficients = self._solve(inputs.hsi, self.adapter.ranges.msi.mended(msi), inputs.linear)
         return self.adapter.decode(coefficients, inputs, hsi)
 
     def _solve(self, coarse: Tensor, msi: Tensor, start: Tensor) -> Tensor:

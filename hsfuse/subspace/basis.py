@@ -153,7 +153,9 @@ def _from_neighbours(gram: Tensor, predictors: int) -> Tensor:
     distance = (index[:, None] - index[None, :]).abs().double() + torch.eye(bands) * 2 * bands
     nearest = distance.argsort(dim=1, stable=True)[:, :predictors]  # (C, m)
     own = gram[nearest[:, :, None], nearest[:, None, :]]  # (C, m, m)
-    weights = torch.linalg.solve(own, gram[nearest, index[:, None]])  # (C, m)
+    # Cholesky, not LU: torch 2.13 never returns from a batched LU once a caller has set its number of threads.
+    to_band = gram[nearest, index[:, None]][:, :, None]
+    weights = torch.cholesky_solve(to_band, torch.linalg.cholesky(own))[:, :, 0]  # (C, m)
     unmix = torch.eye(bands, dtype=gram.dtype)
     unmix[nearest, index[:, None]] = -weights
     return unmix
