@@ -22,6 +22,7 @@ from hsfuse.classical.injection import BILINEAR_REACH
 from hsfuse.classical.vca import vertex_spectra
 from hsfuse.errors import SceneError
 from hsfuse.imaging import upsample
+from hsfuse.subspace.outliers import screened
 from hsfuse.subspace.patch import PairPatch, low_resolution, usable_pixels
 
 if TYPE_CHECKING:
@@ -79,12 +80,21 @@ class CNMF:
         imaging: ImagingModel,
         endmembers: int = ENDMEMBERS,
         iterations: int = ITERATIONS,
+        seed: int = 0,
     ) -> Self:
         """Find the scene's spectra on parts of it, holes filled and masked.
+
+        Args:
+            patches: Parts of the scene.
+            imaging: R and B.
+            endmembers: M, at most.
+            iterations: Updates in each inner loop.
+            seed: Of the directions in which VCA looks for pure spectra.
 
         Raises:
             SceneError: Too few valid pixels, or a constant MSI.
         """
+        patches = screened(patches, imaging)
         gain, offset = Covariances.of(patches, imaging).radiometry(imaging)
         if not (gain > 0).any():
             raise SceneError("the MSI is constant, or shows nothing that the HSI shows: cnmf has nothing to unmix")
@@ -93,7 +103,8 @@ class CNMF:
         spectra = spectra[:: -(-len(spectra) // _MOST_PIXELS)]
         weight = _sum_weight(spectra, response)
         count = min(endmembers, spectra.shape[1], len(spectra) // 2)
-        start = vertex_spectra(spectra.double(), count).float().T.clamp_min(_TINY)
+        generator = torch.Generator().manual_seed(seed)
+        start = vertex_spectra(spectra.double(), count, generator).float().T.clamp_min(_TINY)
         start = _unmixed(spectra.T, start, weight, iterations)
         first = cls(start, start, response, gain.float(), offset.float(), weight, imaging.blur, iterations)
         return replace(first, final=first._refitted(_centres(patches, imaging.ratio)))

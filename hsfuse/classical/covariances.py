@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from hsfuse.errors import SceneError
+from hsfuse.subspace.outliers import screened
 from hsfuse.subspace.patch import low_resolution
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Covariances:
         Raises:
             SceneError: Fewer than eight valid pixels.
         """
-        pairs = [low_resolution(patch, imaging.blur) for patch in patches]
+        pairs = [low_resolution(patch, imaging.blur) for patch in screened(patches, imaging)]
         hsi, msi = (torch.cat(parts).double() for parts in zip(*pairs, strict=True))
         count = hsi.shape[0]
         if count < FEWEST_PIXELS:

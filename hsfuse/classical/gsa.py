@@ -79,5 +79,5 @@ def _intensity_weights(found: Covariances, band: Tensor) -> Tensor:
     group = (band == torch.arange(len(found.msi_variance))[:, None]).double()  # (c, C)
     ridge = torch.diag(_RIDGE * torch.diag(found.hsi) + 1e-12 * torch.diag(found.hsi).mean() + 1e-300)
     normal = group[:, :, None] * (found.hsi + ridge) * group[:, None, :] + torch.diag_embed(1 - group)
-    weights: Tensor = torch.linalg.solve(normal, group * found.cross)
-    return weights
+    # Cholesky, not LU: torch 2.13 never returns from a batched LU once a caller has set its number of threads.
+    return torch.cholesky_solve((group * found.cross)[:, :, None], torch.linalg.cholesky(normal))[:, :, 0]

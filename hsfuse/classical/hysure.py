@@ -24,7 +24,9 @@ import torch.nn.functional as F
 
 from hsfuse.classical.circulant import Circulant, differences, differences_adjoint
 from hsfuse.classical.covariances import Covariances
+from hsfuse.classical.observation import MsiObservation
 from hsfuse.subspace.adapter import SceneAdapter
+from hsfuse.subspace.outliers import screened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,20 +86,20 @@ class HySure:
             SceneError: Too few valid pixels.
         """
         adapter = SceneAdapter.fit(patches, imaging, size)
+        patches = screened(patches, imaging)
         found = Covariances.of(patches, imaging)
-        response, offset, misfit = _msi_of_coefficients(adapter, found, imaging)
+        observation = MsiObservation.of(adapter, found, imaging)
         noise = max(float((adapter.subspace.noise**2).mean()), _LEAST_NOISE)
-        least = 1e-6 * found.msi_variance + 1e-12 * found.msi_mean**2
-        variance = misfit / imaging.blur.noise_gain + least
-        weight = torch.where(found.msi_variance > 0, noise / variance.clamp_min(1e-300), 0)
+        weight = noise / observation.noise
         psf = imaging.psf.shifted(imaging.shift)
-        return cls(adapter, psf, response.float(), offset.float(), weight.float(), smoothness * noise)
+        response, offset = observation.response.float(), observation.offset.float()
+        return cls(adapter, psf, response, offset, weight.float(), smoothness * noise)
 
     @torch.no_grad()
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse Y (C, h, w) and P (c, r·h, r·w) to float32 (C, r·h, r·w)."""
         inputs = self.adapter.inputs(hsi, msi)
-        coefficients = self._solve(inputs.hsi, msi, inputs.linear)
+        coefficients = self._solve(inputs.hsi, self.adapter.ranges.msi.mended(msi), inputs.linear)
         return self.adapter.decode(coefficients, inputs, hsi)
 
     def _solve(self, coarse: Tensor, msi: Tensor, start: Tensor) -> Tensor:
@@ -108,20 +110,6 @@ class HySure:
         for _ in range(self.iterations):
             steps.step()
         return steps.image[:, frame:-frame, frame:-frame]
-
-
-def _msi_of_coefficients(
-    adapter: SceneAdapter, found: Covariances, imaging: ImagingModel
-) -> tuple[Tensor, Tensor, Tensor]:
-    """P ≈ response · A + offset, (c, K) and (c,), and the variance that it leaves at low resolution, (c,)."""
-    subspace = adapter.subspace
-    scale, mean, basis = subspace.scale.double(), subspace.mean.double(), subspace.basis.double()
-    gain, offset = found.radiometry(imaging)
-    to_msi = torch.from_numpy(imaging.srf.matrix) * gain[:, None] * scale  # (c, C) of scaled bands
-    response = to_msi @ basis
-    seen = (response @ basis.T) / scale  # (c, C): the same of Y's bands
-    misfit = found.msi_variance - 2 * (seen * found.cross).sum(dim=1) + (seen @ found.hsi * seen).sum(dim=1)
-    return response, offset + to_msi @ mean, misfit.clamp_min(0)
 
 
 class _Salsa:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def vertex_spectra(spectra: Tensor, count: int, seed: int = 0) -> Tensor:
+def vertex_spectra(spectra: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
     """Those pixels that stand at the corners of the data, one after another.
 
     The spectra are projected on their leading `count` - 1 principal directions and lifted by a constant (the
@@ -16,7 +16,7 @@ def vertex_spectra(spectra: Tensor, count: int, seed: int = 0) -> Tensor:
     Args:
         spectra: Pixels, float64 (n, C), n at least `count`.
         count: How many to find, 2 or more, at most C + 1.
-        seed: Of the random directions.
+        generator: Draws the random directions; by default one of seed 0.
 
     Returns:
         Spectra of pixels, float64 (count, C).
@@ -24,9 +24,12 @@ def vertex_spectra(spectra: Tensor, count: int, seed: int = 0) -> Tensor:
     centred = spectra - spectra.mean(dim=0)
     _, directions = torch.linalg.eigh(centred.T @ centred)
     projected = centred @ directions[:, spectra.shape[1] - count + 1 :]
+    # An eigenvector's sign is arbitrary and follows the order of the bands: the data's skewness does not.
+    skewness = (projected**3).sum(dim=0)
+    projected = projected * torch.where(skewness < 0, -1.0, 1.0).to(projected)
     lift = projected.norm(dim=1).max().expand(len(spectra), 1)
     lifted = torch.cat([projected, lift], dim=1)  # (n, count)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0) if generator is None else generator
     draws = torch.randn(count, count, generator=generator, dtype=spectra.dtype)
     found = torch.zeros(count, 0, dtype=spectra.dtype)
     chosen = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hsfuse.classical import CNMF, GSA, MTFGLP, HySure, SubspaceLinear
+from hsfuse.classical import CNMF, GSA, MTFGLP, Bayes, HySure, SubspaceLinear
 from hsfuse.errors import RequestError
 from hsfuse.fusion.band_network import BandNetworkMethod
 from hsfuse.fusion.method import ClassicalMethod
@@ -158,6 +158,7 @@ for _name, _summary, _fitting in (
     ("mtf-glp", "MTF-matched generalised Laplacian pyramid (Aiazzi 2006)", MTFGLP.fit),
     ("cnmf", "coupled nonnegative matrix factorisation (Yokoya 2012)", CNMF.fit),
     ("hysure", "subspace with vector total variation (Simões 2015)", HySure.fit),
+    ("bayes", "edge-adaptive Bayesian estimate in the spectral subspace (after Wei 2015)", Bayes.fit),
     ("mtf-glp-subspace", "the same in a noise-aware spectral subspace: what mgdunlss corrects", SubspaceLinear.fit),
     ("bicubic", "the HSI interpolated, without the MSI", Bicubic.fit),
 ):

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from hsfuse.imaging import BlurDecimate, upsample
 from hsfuse.subspace.basis import SpectralSubspace
+from hsfuse.subspace.outliers import PlausibleRanges, screened
 from hsfuse.subspace.patch import low_resolution
 from hsfuse.subspace.prediction import LinearPrediction, fit_prediction
 
@@ -115,24 +116,28 @@ class SceneAdapter:
     blur: BlurDecimate
     """B."""
 
+    ranges: PlausibleRanges
+    """Where values may lie: what lies beyond would ring through a network or an iteration."""
+
     @classmethod
-    def fit(cls, patches: Sequence[PairPatch], imaging: ImagingModel, size: int = 10) -> SceneAdapter:
+    def fit(cls, patches: Sequence[PairPatch], imaging: ImagingModel, size: int | None = 10) -> SceneAdapter:
         """Fit on parts of a scene.
 
         Args:
             patches: Contiguous parts of the pair, holes filled; their masks say what may enter a statistic.
             imaging: R and B of the pair.
-            size: K, the number of coefficients.
+            size: K, the number of coefficients; None for as many as stand out from the scene's noise.
 
         Raises:
             SceneError: Too few valid pixels.
         """
-        blur = imaging.blur
+        blur, ranges = imaging.blur, PlausibleRanges.of(patches)
+        patches = screened(patches, imaging)
         spectra, degraded = zip(*(low_resolution(patch, blur) for patch in patches), strict=True)
         hsi, msi = torch.cat(spectra), torch.cat(degraded)
         subspace = SpectralSubspace.fit(hsi, size)
         averaging = blur.noise_gain
-        return cls(subspace, fit_prediction(subspace, hsi, msi, imaging, averaging), blur)
+        return cls(subspace, fit_prediction(subspace, hsi, msi, imaging, averaging), blur, ranges)
 
     @property
     def size(self) -> int:
@@ -154,8 +159,11 @@ class SceneAdapter:
 
     def inputs(self, hsi: Tensor, msi: Tensor) -> SubspaceInputs:
         """Bring a tile, Y (C, h, w) and P (c, r·h, r·w), into the subspace."""
-        coefficients, predicted = self.subspace.encode(hsi), self.prediction.predict(msi)
-        missed = (coefficients - self.blur(predicted)) * self.prediction.keep[:, None, None]
+        predicted = self.prediction.predict(self.ranges.msi.mended(msi))
+        expected = self.blur(predicted)
+        # Of an HSI pixel with absurd values nothing is known but what the MSI tells.
+        coefficients = torch.where(self.ranges.hsi.absurd(hsi), expected, self.subspace.encode(hsi))
+        missed = (coefficients - expected) * self.prediction.keep.to(hsi)[:, None, None]
         return SubspaceInputs(predicted + upsample(missed, self.blur.ratio), predicted, coefficients)
 
     def decode(self, coefficients: Tensor, inputs: SubspaceInputs, hsi: Tensor) -> Tensor:

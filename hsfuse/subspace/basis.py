@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _NEIGHBOURS = 8
+_SIGNAL_TO_NOISE = 4.0  # variances: what a direction must hold to be worth a coefficient
+_FEWEST, _MOST = 6, 40  # coefficients that the noise may choose
 
 RANGE_FLOOR = 0.003
 """Least scale of a band, as a part of its 99th percentile: keeps a noise-free band from ruling the subspace."""
@@ -48,8 +50,12 @@ class SpectralSubspace:
     """Expected energy per pixel of the noise outside the subspace, in scaled bands."""
 
     @classmethod
-    def fit(cls, spectra: Tensor, size: int) -> SpectralSubspace:
-        """Fit on spectra of shape (n, C).
+    def fit(cls, spectra: Tensor, size: int | None = None) -> SpectralSubspace:
+        """Fit on spectra.
+
+        Args:
+            spectra: Of shape (n, C).
+            size: K; by default as many directions as have a signal variance above four times their noise's, 6 to 40.
 
         Raises:
             SceneError: Fewer than eight spectra.
@@ -65,11 +71,14 @@ class SpectralSubspace:
         mean = (pixels / scale).mean(dim=0)
         centred = pixels / scale - mean
         variances, directions = torch.linalg.eigh(centred.T @ centred / count)
+        scaled_noise = (noise / scale) ** 2
+        variances, basis = variances.flip(0), directions.flip(1)
+        if size is None:
+            size = _above_noise(variances, (scaled_noise[:, None] * basis**2).sum(dim=0))
         size = min(size, bands)
-        variances, basis = variances.flip(0)[:size], directions.flip(1)[:, :size]
+        variances, basis = variances[:size], basis[:, :size]
         signs = torch.sign(basis.sum(dim=0))
         basis = basis * torch.where(signs == 0, torch.ones_like(signs), signs)
-        scaled_noise = (noise / scale) ** 2
         coefficient_noise = (scaled_noise[:, None] * basis**2).sum(dim=0)
         return cls(
             scale.float(),
@@ -87,13 +96,13 @@ class SpectralSubspace:
 
     def encode(self, image: Tensor) -> Tensor:
         """Coefficients (K, h, w) of an image (C, h, w)."""
-        offset = self.basis.T @ self.mean
-        return torch.einsum("ck,chw->khw", self.basis / self.scale[:, None], image) - offset[:, None, None]
+        offset = (self.basis.T @ self.mean).to(image)
+        return torch.einsum("ck,chw->khw", (self.basis / self.scale[:, None]).to(image), image) - offset[:, None, None]
 
     def decode(self, coefficients: Tensor, left_out: Tensor | None = None) -> Tensor:
         """The image (C, h, w) of coefficients (K, h, w), with what `left_out` returned, if given."""
-        bands = torch.einsum("ck,khw->chw", self.basis * self.scale[:, None], coefficients)
-        bands += (self.scale * self.mean)[:, None, None]
+        bands = torch.einsum("ck,khw->chw", (self.basis * self.scale[:, None]).to(coefficients), coefficients)
+        bands += (self.scale * self.mean).to(coefficients)[:, None, None]
         return bands if left_out is None else bands.add_(left_out)
 
     def left_out(self, image: Tensor, coefficients: Tensor) -> Tensor:
@@ -102,9 +111,16 @@ class SpectralSubspace:
         James-Stein per pixel, positive part: (1 − expected noise energy / energy)₊.
         """
         rest = image - self.decode(coefficients)
-        energy = ((rest / self.scale[:, None, None]) ** 2).sum(dim=0)
+        energy = ((rest / self.scale.to(rest)[:, None, None]) ** 2).sum(dim=0)
         keep = (1 - self.left_out_noise / energy.clamp_min(1e-30)).clamp_min(0)
         return rest * keep
+
+
+def _above_noise(variances: Tensor, noise: Tensor) -> int:
+    """How many leading directions have a signal variance of more than four times their noise's, 6 to 40."""
+    above = variances - noise > _SIGNAL_TO_NOISE * noise
+    leading = int(above.long().cumprod(dim=0).sum())
+    return min(max(leading, _FEWEST), _MOST)
 
 
 def band_noise(pixels: Tensor) -> Tensor:
@@ -137,7 +153,9 @@ def _from_neighbours(gram: Tensor, predictors: int) -> Tensor:
     distance = (index[:, None] - index[None, :]).abs().double() + torch.eye(bands) * 2 * bands
     nearest = distance.argsort(dim=1, stable=True)[:, :predictors]  # (C, m)
     own = gram[nearest[:, :, None], nearest[:, None, :]]  # (C, m, m)
-    weights = torch.linalg.solve(own, gram[nearest, index[:, None]])  # (C, m)
+    # Cholesky, not LU: torch 2.13 never returns from a batched LU once a caller has set its number of threads.
+    to_band = gram[nearest, index[:, None]][:, :, None]
+    weights = torch.cholesky_solve(to_band, torch.linalg.cholesky(own))[:, :, 0]  # (C, m)
     unmix = torch.eye(bands, dtype=gram.dtype)
     unmix[nearest, index[:, None]] = -weights
     return unmix

@@ -44,8 +44,8 @@ class LinearPrediction:
 
     def predict(self, msi: Tensor) -> Tensor:
         """Coefficients (K, H, W) of an MSI (c, H, W)."""
-        offset = self.weights @ self.msi_mean
-        return torch.einsum("kc,chw->khw", self.weights, msi) - offset[:, None, None]
+        offset = (self.weights @ self.msi_mean).to(msi)
+        return torch.einsum("kc,chw->khw", self.weights.to(msi), msi) - offset[:, None, None]
 
 
 def fit_prediction(
