@@ -198,7 +198,7 @@ def measure(name: str, edge: int, rounds: int, half: torch.dtype | None) -> None
     with torch.inference_mode(), torch.autocast("cpu", dtype=half or torch.bfloat16, enabled=half is not None):
         network(*case)  # compiles the scan
         total = best(lambda: network(*case), rounds)
-        megapixels = case[0].linear[0, 0].numel() / 1e6
+        megapixels = case[0].initial[0, 0].numel() / 1e6
         for part_name, part in parts(network).items():
             clock.watch(part, title(part_name))
         with counted_scan(clock, "of which the selective scan"):

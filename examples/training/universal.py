@@ -21,11 +21,11 @@ import rasterio
 import scipy.io
 import torch
 
+from hsfuse.classical import Bayes
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade
 from hsfuse.models.mgdunlss import SubspaceMGDuNLSSConfig, SubspaceMGDuNLSSNet
 from hsfuse.models.ssrfn import SubspaceSSRFNConfig, SubspaceSSRFNNet
-from hsfuse.models.weights import WeightsCard, save_weights
-from hsfuse.subspace.adapter import SceneAdapter
+from hsfuse.models.weights import WeightsCard, find_weights, save_weights
 from hsfuse.subspace.patch import PairPatch
 from hsfuse.training.episodes import (
     SENSOR_BANDS,
@@ -57,6 +57,12 @@ VALIDATION = (
 )
 """Scenes that are never trained on: other places, and three sensors (HYDICE, Samson's, EnMAP) left out whole."""
 
+MORE = (
+    "aviris_moffett_more", "aviris_pond", "aviris_salinas_a", "aviris_salton_sea", "aviris_san_diego_2",
+    "hydice_urban_crop", "spectir_more", "spectir_red_sea",
+)  # fmt: skip
+"""Folders of further training scenes, GeoTIFFs with wavelengths in their tags."""
+
 RATIOS = (2, 3, 4, 5, 6)
 
 PATCH = 36
@@ -80,6 +86,12 @@ def load_references(data: Path) -> list[Reference]:
     samson = scipy.io.loadmat(data / "small" / "real_data_samson.mat")["r_cube"].transpose(2, 0, 1)
     references.append(_reference("samson", samson, (401, 889)))
     references.append(_enmap(data / "enmap_potsdam"))
+    for path in sorted(file for folder in MORE for file in (data / folder).glob("*.tif")):
+        with rasterio.open(path) as source:
+            wavelength = np.array([float(source.tags(band)["wavelength"]) for band in source.indexes])
+            image = source.read().astype(np.float32)
+            known = np.isfinite(image).all(axis=(1, 2)) & (image != source.nodata).all(axis=(1, 2))
+        references.append(Reference(path.stem, image[known], wavelength[known]))
     return references
 
 
@@ -154,11 +166,11 @@ class Episodes:
 
 
 class Validator:
-    """PSNR and SAM over the linear estimate on fixed pairs of the validation scenes, 30 dB HSI and 35 dB MSI."""
+    """PSNR and SAM over the Bayesian estimate on fixed pairs of the validation scenes, 30 dB HSI and 35 dB MSI."""
 
     def __init__(self, references: Sequence[Reference]) -> None:
         """Simulate every scene under every view that its bands cover."""
-        self.cases: list[tuple[str, SceneAdapter, Tensor, Tensor, Tensor, tuple[float, float]]] = []
+        self.cases: list[tuple[str, Bayes, Tensor, Tensor, Tensor, tuple[float, float]]] = []
         for reference in references:
             for bands, ratio in VALIDATION_VIEWS:
                 case = self._case(reference, bands, ratio)
@@ -167,7 +179,7 @@ class Validator:
 
     def _case(
         self, reference: Reference, bands: str, ratio: int
-    ) -> tuple[str, SceneAdapter, Tensor, Tensor, Tensor, tuple[float, float]] | None:
+    ) -> tuple[str, Bayes, Tensor, Tensor, Tensor, tuple[float, float]] | None:
         centres, widths = SENSOR_BANDS[bands]
         inside = [i for i, nm in enumerate(centres) if nm < reference.wavelength_nm.max()]
         if len(inside) < 3:
@@ -178,22 +190,20 @@ class Validator:
         model = ImagingModel(srf, PointSpread.gaussian(ratio, 1.0))
         wald = degrade(reference.image, model, snr_hsi=30, snr_msi=35)
         hsi, msi, truth = (torch.from_numpy(part) for part in (wald.hsi, wald.msi, wald.reference))
-        adapter = SceneAdapter.fit([PairPatch.all_valid(hsi, msi)], model)
-        inputs = adapter.inputs(hsi, msi)
-        linear = _quality(adapter.decode(inputs.linear, inputs, hsi), truth)
-        return f"{reference.name} {bands} x{ratio}", adapter, hsi, msi, truth, linear
+        estimate = Bayes.fit([PairPatch.all_valid(hsi, msi)], model, 10)
+        return f"{reference.name} {bands} x{ratio}", estimate, hsi, msi, truth, _quality(estimate(hsi, msi), truth)
 
     def __call__(self, network: nn.Module, *, log: bool = False) -> Validation:
         """Mean gains of `network`, and the least gain in PSNR; a decibel weighs as much as a degree."""
         gains = []
-        for name, adapter, hsi, msi, truth, linear in self.cases:
-            inputs = adapter.inputs(hsi, msi)
+        for name, estimate, hsi, msi, truth, before in self.cases:
+            inputs, adapter = estimate.inputs(hsi, msi), estimate.adapter
             with torch.no_grad():
                 coefficients = network(inputs.batched(), adapter.condition())[0]
             quality = _quality(adapter.decode(coefficients, inputs, hsi), truth)
-            gains.append((quality[0] - linear[0], quality[1] - linear[1]))
+            gains.append((quality[0] - before[0], quality[1] - before[1]))
             if log:
-                logging.info("%s: linear %.2f dB %.2f°, gain %+.2f dB %+.2f°", name, *linear, *gains[-1])
+                logging.info("%s: bayes %.2f dB %.2f°, gain %+.2f dB %+.2f°", name, *before, *gains[-1])
         psnr, sam = (float(np.mean(column)) for column in zip(*gains, strict=True))
         figures = {"psnr_gain_db": psnr, "sam_gain_degrees": -sam, "worst_psnr_gain_db": min(gain[0] for gain in gains)}
         return Validation(psnr - sam, figures)
@@ -268,6 +278,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--set", metavar="NAME=N", action="append", default=[], help="of the network's configuration")
+    parser.add_argument("--init", help="weights file or a bundled one's name to go on from; new weights by default")
+    parser.add_argument("--minutes", type=float, help="of training, instead of --steps")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--export", type=Path, help="weights file to write at the end")
     parser.add_argument("--seed", type=int, default=0)
@@ -287,9 +299,12 @@ def main() -> None:
     logging.info("validating on %s", ", ".join(reference.name for reference in held_back))
     changes = dict(change.split("=") for change in options.set)
     network = build(options.model, SETTINGS[options.model] | {name: int(size) for name, size in changes.items()})
+    if options.init is not None:
+        network.load_state_dict(find_weights(options.init).network().state_dict())
     logging.info("%d parameters", sum(parameter.numel() for parameter in network.parameters()))
     validator = Validator(held_back)
-    schedule = Schedule(steps=options.steps, learning_rate=options.rate, seed=options.seed, validations=24)
+    budget = {"steps": options.steps} if options.minutes is None else {"seconds": 60 * options.minutes}
+    schedule = Schedule(**budget, learning_rate=options.rate, seed=options.seed, validations=24)
     trainer = Trainer(network, Episodes(training, validator), schedule, checkpoint=options.folder / "state.safetensors")
     trainer.run(Log())
     if options.export is not None:

@@ -17,7 +17,7 @@ take one by one (`hsfuse.classical.posterior`). T comes from a Cholesky factor a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -147,8 +147,13 @@ class Bayes:
     @torch.no_grad()
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse Y (C, h, w) and P (c, r·h, r·w) to float32 (C, r·h, r·w)."""
+        inputs = self.inputs(hsi, msi)
+        return self.adapter.decode(inputs.initial, inputs, hsi)
+
+    def inputs(self, hsi: Tensor, msi: Tensor) -> SubspaceInputs:
+        """What a network is given of a tile, Y (C, h, w) and P (c, r·h, r·w): this estimate is where it starts."""
         inputs = self.adapter.inputs(hsi, msi)
-        return self.adapter.decode(self.coefficients(inputs, msi), inputs, hsi)
+        return replace(inputs, initial=self.coefficients(inputs, msi))
 
     @torch.no_grad()
     def coefficients(self, inputs: SubspaceInputs, msi: Tensor) -> Tensor:

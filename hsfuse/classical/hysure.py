@@ -99,7 +99,7 @@ class HySure:
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse Y (C, h, w) and P (c, r·h, r·w) to float32 (C, r·h, r·w)."""
         inputs = self.adapter.inputs(hsi, msi)
-        coefficients = self._solve(inputs.hsi, self.adapter.ranges.msi.mended(msi), inputs.linear)
+        coefficients = self._solve(inputs.hsi, self.adapter.ranges.msi.mended(msi), inputs.initial)
         return self.adapter.decode(coefficients, inputs, hsi)
 
     def _solve(self, coarse: Tensor, msi: Tensor, start: Tensor) -> Tensor:

@@ -45,4 +45,4 @@ class SubspaceLinear:
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse Y (C, h, w) and P (c, r·h, r·w) to float32 (C, r·h, r·w)."""
         inputs = self.adapter.inputs(hsi, msi)
-        return self.adapter.decode(inputs.linear, inputs, hsi)
+        return self.adapter.decode(inputs.initial, inputs, hsi)

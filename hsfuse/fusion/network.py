@@ -1,4 +1,4 @@
-"""A network on the spectral subspace as a method: fitted to a scene by its adapter, its correction calibrated there."""
+"""A network on the spectral subspace as a method: it corrects the Bayesian estimate, as far as it is trusted."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from hsfuse.classical import Bayes
 from hsfuse.fusion.compute import CPU, Compute, to_device
 from hsfuse.fusion.method import BYTES_A_PIXEL
 from hsfuse.fusion.trust import calibrated_trust
-from hsfuse.subspace.adapter import SceneAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.imaging import ImagingModel
-    from hsfuse.subspace.adapter import SubspaceInputs
+    from hsfuse.subspace.adapter import SceneAdapter, SubspaceInputs
     from hsfuse.subspace.patch import PairPatch
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SubspaceCorrection:
-    """A network that corrects the linear estimate's coefficients."""
+    """A network that corrects an estimate of the coefficients."""
 
     network: nn.Module
     """Works on `coefficients` of them."""
@@ -42,7 +42,7 @@ class SubspaceCorrection:
         batch, condition = inputs.batched().padded(self.coefficients), adapter.condition().padded(self.coefficients)
         with torch.no_grad():
             corrected: Tensor = self.network(to_device(batch, device), to_device(condition, device))[0]
-        return corrected[: adapter.size].to(inputs.linear.device)
+        return corrected[: adapter.size].to(inputs.initial.device)
 
 
 class NetworkMethod:
@@ -61,14 +61,14 @@ class NetworkMethod:
     def fit(
         self, patches: Sequence[PairPatch], imaging: ImagingModel, *, compute: Compute = CPU, seed: int = 0
     ) -> FittedNetwork:
-        """Fit the scene's adapter, and how far the correction is trusted on this scene."""
+        """Fit the scene's estimate, and how far the correction is trusted on this scene."""
         correction = to_device(self.correction, compute.torch_device)
-        adapter = SceneAdapter.fit(patches, imaging, correction.coefficients)
+        estimate = Bayes.fit(patches, imaging, correction.coefficients)
         trust = self.trust
         if trust is None:
             trust = calibrated_trust(correction, patches, imaging, correction.coefficients, seed)
-        logger.info("the network's correction of the linear estimate counts %.2f on this scene", trust)
-        return FittedNetwork(correction, to_device(adapter, compute.torch_device), trust)
+        logger.info("the network's correction of the Bayesian estimate counts %.2f on this scene", trust)
+        return FittedNetwork(correction, to_device(estimate, compute.torch_device), trust)
 
 
 @dataclass(frozen=True)
@@ -76,26 +76,30 @@ class FittedNetwork:
     """A network that knows its scene."""
 
     correction: SubspaceCorrection
-    """Corrects the linear estimate."""
+    """Corrects the estimate."""
 
-    adapter: SceneAdapter
-    """The scene's subspace and linear prediction."""
+    estimate: Bayes
+    """The scene's Bayesian estimate, in as many coefficients as the network has."""
 
     trust: float
     """Part of the correction that is added, 0 to 1."""
 
-    margin: int = 3
-    """HSI pixels that the linear estimate reaches. Attention sees the whole tile: what that changes (3e-4 of the range,
-    root mean square, see examples/benchmarks/seams.py) no longer falls with distance, and is left to blending."""
-
     bytes_a_pixel: int = BYTES_A_PIXEL
     """Working memory by fine pixel, about."""
 
+    @property
+    def margin(self) -> int:
+        """HSI pixels that the estimate reaches. Attention sees the whole tile: what that changes (3e-4 of the range,
+        root mean square, see examples/benchmarks/seams.py) no longer falls with distance, and is left to blending.
+        """
+        return self.estimate.margin
+
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse a tile: Y (C, h, w) and P (c, r·h, r·w) to (C, r·h, r·w)."""
+        adapter = self.estimate.adapter
         # Spectra stay in float32 whatever the engine chose for the network: half holds three digits.
         with torch.autocast(hsi.device.type, enabled=False):
-            inputs = self.adapter.inputs(hsi, msi)
-        corrected = self.correction(self.adapter, inputs).float()
+            inputs = self.estimate.inputs(hsi, msi)
+        corrected = self.correction(adapter, inputs).float() if self.trust > 0 else inputs.initial
         with torch.autocast(hsi.device.type, enabled=False):
-            return self.adapter.decode(torch.lerp(inputs.linear, corrected, self.trust), inputs, hsi)
+            return adapter.decode(torch.lerp(inputs.initial, corrected, self.trust), inputs, hsi)

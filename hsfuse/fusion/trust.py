@@ -1,4 +1,4 @@
-"""How far a network's correction of the linear estimate is trusted: one shrinkage factor, fitted on the scene itself.
+"""How far a network's correction of the Bayesian estimate is trusted: one shrinkage factor, fitted on the scene.
 
 Both images are degraded by the ratio, fused, and held against the HSI (one Wald level down); the factor that brings
 the corrected estimate nearest to it, by least squares, guards against scenes unlike those that were trained on.
@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from hsfuse.classical import Bayes
 from hsfuse.errors import SceneError
 from hsfuse.imaging import ImagingModel
 from hsfuse.pairs.wald_level import LostNoise, WaldBlock, degraded
 from hsfuse.scenes import PairBlock
-from hsfuse.subspace.adapter import SceneAdapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from torch import Tensor
 
-    from hsfuse.subspace.adapter import SubspaceInputs
+    from hsfuse.subspace.adapter import SceneAdapter, SubspaceInputs
     from hsfuse.subspace.patch import PairPatch
 
     Correction = Callable[[SceneAdapter, SubspaceInputs], Tensor]
@@ -51,29 +51,29 @@ def calibrated_trust(
         return _UNKNOWN
     model = ImagingModel(imaging.srf, imaging.psf)
     try:
-        adapter = SceneAdapter.fit([block.patch for block in known], model, coefficients)
+        estimate = Bayes.fit([block.patch for block in known], model, coefficients)
     except SceneError:
         return _UNKNOWN
-    return least_squares_trust(correct, adapter, known)
+    return least_squares_trust(correct, estimate, known)
 
 
-def least_squares_trust(correct: Correction, adapter: SceneAdapter, known: Iterable[WaldBlock]) -> float:
+def least_squares_trust(correct: Correction, estimate: Bayes, known: Iterable[WaldBlock]) -> float:
     """How much of a network's correction to add, 0 to 1, by least squares where the truth is known.
 
-    Every band counts by its own error under the linear estimate.
+    Every band counts by its own error under the estimate that is corrected.
 
     Args:
         correct: Coefficients (K, H, W) by the network, of an adapter and its inputs.
-        adapter: Of the scene.
+        estimate: Of the scene: what is corrected.
         known: Parts of it with their truth.
     """
-    along, energy = 0.0, 0.0
+    along, energy, adapter = 0.0, 0.0, estimate.adapter
     for block in known:
         hsi, msi = block.patch.hsi, block.patch.msi
-        inputs = adapter.inputs(hsi, msi)
-        correction = correct(adapter, inputs) - inputs.linear
+        inputs = estimate.inputs(hsi, msi)
+        correction = correct(adapter, inputs) - inputs.initial
         bands = adapter.subspace.decode(correction) - adapter.subspace.decode(torch.zeros_like(correction))
-        missed = (block.truth - adapter.decode(inputs.linear, inputs, hsi))[:, block.valid]
+        missed = (block.truth - adapter.decode(inputs.initial, inputs, hsi))[:, block.valid]
         weight = 1 / (missed**2).mean(dim=1).clamp_min(1e-30)
         along += float((weight * (bands[:, block.valid] * missed).sum(dim=1)).sum())
         energy += float((weight * (bands[:, block.valid] ** 2).sum(dim=1)).sum())

@@ -219,10 +219,10 @@ class SubspaceMGDuNLSSNet(nn.Module):
         spread = condition.spread[:, :, None, None].clamp_min(1e-12)
         scalars = condition.scalars()
         hsi_fine = upsample(inputs.hsi, condition.blur.ratio, "bilinear")
-        correction = torch.zeros_like(inputs.linear)
+        correction = torch.zeros_like(inputs.initial)
         corrections: list[Tensor] = []
         for stage in range(self.config.stages):
-            estimate = inputs.linear + unit * correction
+            estimate = inputs.initial + unit * correction
             seen = torch.einsum("bkj,bjhw->bkhw", condition.mixing, estimate)
             msi_error = inputs.msi - seen - condition.mixing_offset[:, :, None, None]
             hsi_error = upsample(inputs.hsi - condition.blur(estimate), condition.blur.ratio, "bilinear")
@@ -231,7 +231,7 @@ class SubspaceMGDuNLSSNet(nn.Module):
             correction = correction + self.fusion[stage % len(self.fusion)](errors, scalars)
             corrections.append(correction)
         combined: Tensor = self.combine(torch.cat(corrections, dim=1))
-        return inputs.linear + unit * combined
+        return inputs.initial + unit * combined
 
 
 def _stages(

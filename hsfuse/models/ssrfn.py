@@ -234,22 +234,22 @@ class SubspaceSSRFNNet(nn.Module):
         """The coefficients (B, K, H, W) of X out of a batch of subspace inputs."""
         unit = condition.residual[:, :, None, None]
         # Differences of large numbers: in float32 also where the layers below compute in half precision
-        with torch.autocast(inputs.linear.device.type, enabled=False):
+        with torch.autocast(inputs.initial.device.type, enabled=False):
             hsi, msi = _standardised(inputs, condition, unit)
             msi_low = condition.blur(msi)
         to_hsi, to_msi = self.condition(condition.scalars().flatten(1))[..., None, None].chunk(2, dim=1)
         correction = self.body(hsi, msi, msi_low, (to_hsi, to_msi))
-        coefficients: Tensor = inputs.linear + unit * correction.float()
+        coefficients: Tensor = inputs.initial + unit * correction.float()
         return coefficients
 
 
 def _standardised(inputs: SubspaceInputs, condition: SceneCondition, unit: Tensor) -> tuple[Tensor, Tensor]:
     """The HSI's inputs (B, 2K, h, w) and the MSI's (B, 3K, H, W), of order one."""
     spread = condition.spread[:, :, None, None].clamp_min(1e-12)
-    seen = torch.einsum("bkj,bjhw->bkhw", condition.mixing, inputs.linear)
+    seen = torch.einsum("bkj,bjhw->bkhw", condition.mixing, inputs.initial)
     msi_error = inputs.msi - seen - condition.mixing_offset[:, :, None, None]
-    hsi_error = inputs.hsi - condition.blur(inputs.linear)
-    detail = inputs.linear - upsample(inputs.hsi, condition.blur.ratio, "bilinear")
+    hsi_error = inputs.hsi - condition.blur(inputs.initial)
+    detail = inputs.initial - upsample(inputs.hsi, condition.blur.ratio, "bilinear")
     hsi = torch.cat([inputs.hsi / spread, hsi_error / unit], dim=1)
-    msi = torch.cat([msi_error / unit, inputs.linear / spread, detail / unit], dim=1)
+    msi = torch.cat([msi_error / unit, inputs.initial / spread, detail / unit], dim=1)
     return hsi.clamp(-20, 20), msi.clamp(-20, 20)

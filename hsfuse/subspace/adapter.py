@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 class SubspaceInputs:
     """What a network, or the linear rule, is given of one tile. A leading batch axis may stand before each shape."""
 
-    linear: Tensor
-    """The linear estimate of A, (K, H, W)."""
+    initial: Tensor
+    """X⁽⁰⁾, an estimate of A to start from, (K, H, W): the linear one unless another took its place."""
 
     msi: Tensor
     """The coefficients predicted from the MSI, (K, H, W)."""
@@ -48,12 +48,12 @@ class SubspaceInputs:
 
     def batched(self) -> SubspaceInputs:
         """The same with a batch axis of one."""
-        return SubspaceInputs(self.linear[None], self.msi[None], self.hsi[None])
+        return SubspaceInputs(self.initial[None], self.msi[None], self.hsi[None])
 
     def padded(self, size: int) -> SubspaceInputs:
         """A batch with empty coefficients up to `size`, for a scene with fewer bands than a network expects."""
-        missing = (0, 0, 0, 0, 0, size - self.linear.shape[1])
-        return SubspaceInputs(*(F.pad(part, missing) for part in (self.linear, self.msi, self.hsi)))
+        missing = (0, 0, 0, 0, 0, size - self.initial.shape[1])
+        return SubspaceInputs(*(F.pad(part, missing) for part in (self.initial, self.msi, self.hsi)))
 
 
 @dataclass(frozen=True)

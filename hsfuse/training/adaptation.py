@@ -94,6 +94,6 @@ def _judged(correction: SubspaceCorrection, task: SubspaceTask) -> tuple[float, 
 
     Elsewhere, where `fuse` fits the trust as a rule, what an adapted network was trained on would speak for it.
     """
-    adapter, held = task.adapters[0], task.held_back[0]
-    trust = least_squares_trust(correction, adapter, held.parts)
-    return trust, Figures.of([held.score(FittedNetwork(correction, adapter, trust))])
+    estimate, held = task.estimates[0], task.held_back[0]
+    trust = least_squares_trust(correction, estimate, held.parts)
+    return trust, Figures.of([held.score(FittedNetwork(correction, estimate, trust))])

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from hsfuse.classical import Bayes
 from hsfuse.imaging import BlurDecimate, ImagingModel, PointSpread, SpectralResponse, degrade
 from hsfuse.subspace.adapter import SceneAdapter, SceneCondition, SubspaceInputs
 from hsfuse.subspace.patch import PairPatch
@@ -64,10 +65,10 @@ class Episode:
     """The coefficients of X, (K, H, W)."""
 
     condition: SceneCondition
-    """What a network is told of the scene, a batch of one."""
+    """What a network knows of the scene, a batch of one."""
 
     psf: PointSpread
-    """The blur that the network is told."""
+    """The blur that the network assumes."""
 
     units: ErrorUnits
     """What an error counts."""
@@ -91,7 +92,7 @@ class Episode:
         )
         return replace(
             self,
-            inputs=SubspaceInputs(inputs.linear[0], inputs.msi[0], inputs.hsi[0]),
+            inputs=SubspaceInputs(inputs.initial[0], inputs.msi[0], inputs.hsi[0]),
             truth=F.pad(self.truth, (0, 0, 0, 0, 0, missing)),
             condition=self.condition.padded(size),
             units=units,
@@ -100,32 +101,32 @@ class Episode:
 
 @dataclass(frozen=True)
 class ErrorUnits:
-    """What errors of a scene's coefficients count: those of the linear estimate are one."""
+    """What errors of a scene's coefficients count: those of the estimate to start from are one."""
 
     bands: Tensor
-    """L with ‖Lᵀ ΔA‖² the mean over bands of the squared error over that of the linear estimate, (K, K)."""
+    """L with ‖Lᵀ ΔA‖² the mean over bands of the squared error over that of the estimate to start from, (K, K)."""
 
     angles: Tensor
     """L with ‖Lᵀ ΔA‖² the squared error summed over bands in the image's units, (K, K)."""
 
     angle_scale: float
-    """Mean of such an error over the pixel's energy, for the linear estimate."""
+    """Mean of such an error over the pixel's energy, for the estimate to start from."""
 
     least_energy: float
     """Pixels darker than this, a sum of squares over bands, count as this: their angles are noise."""
 
     @classmethod
-    def of(cls, adapter: SceneAdapter, hsi: Tensor, msi: Tensor, truth: Tensor, valid: Tensor) -> ErrorUnits:
-        """Out of the linear estimate of a part of the scene: Y (C, h, w), P (c, H, W), X (C, H, W), bool (H, W)."""
-        inputs = adapter.inputs(hsi, msi)
-        missed = (adapter.decode(inputs.linear, inputs, hsi) - truth)[:, valid]
+    def of(cls, estimate: Bayes, hsi: Tensor, msi: Tensor, truth: Tensor, valid: Tensor) -> ErrorUnits:
+        """Out of the estimate of a part of the scene: Y (C, h, w), P (c, H, W), X (C, H, W), bool (H, W)."""
+        inputs, adapter = estimate.inputs(hsi, msi), estimate.adapter
+        missed = (adapter.decode(inputs.initial, inputs, hsi) - truth)[:, valid]
         band_error = (missed**2).mean(dim=1).clamp_min(1e-12).sqrt()
         spread_bands = _spread_bands(adapter)  # (C, K): ΔX = spread_bands ΔA
         relative = spread_bands / band_error[:, None]
         metric = _root(spread_bands.T @ spread_bands)
         energy = (truth[:, valid] ** 2).sum(dim=0)
         least = 1e-3 * float(energy.mean())
-        error = metric.T @ (inputs.linear - adapter.subspace.encode(truth))[:, valid]
+        error = metric.T @ (inputs.initial - adapter.subspace.encode(truth))[:, valid]
         angle = error.square().sum(dim=0) / energy.clamp_min(least)
         return cls(_root(relative.T @ relative / len(relative)), metric, float(angle.mean().clamp_min(1e-30)), least)
 
@@ -140,8 +141,8 @@ class View:
     truth: ImagingModel
     """What the sensors do."""
 
-    told: ImagingModel
-    """What the adapter and the network are told: the truth with the errors of an estimate."""
+    assumed: ImagingModel
+    """What the estimate and the network assume: the truth with the errors of an estimate."""
 
     snr_hsi: float | None
     """In dB."""
@@ -154,20 +155,20 @@ class View:
 
 
 def random_view(reference: Reference, generator: np.random.Generator, ratios: Sequence[int]) -> View:
-    """Draw sensors for a scene: response, blur, ratio and noise as they occur, and errors in what is told."""
+    """Draw sensors for a scene: response, blur, ratio and noise as they occur, and errors in what is assumed."""
     ratio = int(generator.choice(list(ratios)))
     srf = _random_response(reference.wavelength_nm, generator)
     fwhm = generator.uniform(0.7, 1.4) * np.exp(generator.normal(0, 0.07, 2))
     angle = float(generator.uniform(0, 180))
     error = np.exp(generator.normal(0, 0.04, 2))
     offset = generator.normal(0, 0.04, 2)
-    told_srf = srf.matrix * np.exp(generator.normal(0, 0.1, srf.matrix.shape))
-    told_srf /= told_srf.sum(axis=1, keepdims=True)
+    assumed_srf = srf.matrix * np.exp(generator.normal(0, 0.1, srf.matrix.shape))
+    assumed_srf /= assumed_srf.sum(axis=1, keepdims=True)
     return View(
         ratio,
         ImagingModel(srf, PointSpread.gaussian(ratio, (fwhm[0], fwhm[1]), angle=angle)),
         ImagingModel(
-            SpectralResponse(told_srf, srf.msi_bands, srf.hsi_wavelength_nm),
+            SpectralResponse(assumed_srf, srf.msi_bands, srf.hsi_wavelength_nm),
             PointSpread.gaussian(
                 ratio, (fwhm[0] * error[0], fwhm[1] * error[1]), angle=angle, shift=(offset[0], offset[1])
             ),
@@ -206,14 +207,14 @@ def simulate_episode(reference: Reference, view: View, size: int = 10) -> Episod
     """Simulate the pair of a view and bring it into its subspace of `size` coefficients."""
     wald = degrade(reference.image, view.truth, snr_hsi=view.snr_hsi, snr_msi=view.snr_msi, seed=view.seed)
     hsi, msi, truth = (torch.from_numpy(part) for part in (wald.hsi, wald.msi, wald.reference))
-    adapter = SceneAdapter.fit([PairPatch.all_valid(hsi, msi)], view.told, size)
+    estimate = Bayes.fit([PairPatch.all_valid(hsi, msi)], view.assumed, size)
     valid = torch.ones(truth.shape[1:], dtype=torch.bool)
-    units = ErrorUnits.of(adapter, hsi, msi, truth, valid)
-    return make_episode(adapter, units, view.told.psf, (hsi, msi, truth), valid)
+    units = ErrorUnits.of(estimate, hsi, msi, truth, valid)
+    return make_episode(estimate, units, view.assumed.psf, (hsi, msi, truth), valid)
 
 
 def make_episode(
-    adapter: SceneAdapter,
+    estimate: Bayes,
     units: ErrorUnits,
     psf: PointSpread,
     images: tuple[Tensor, Tensor, Tensor],
@@ -224,9 +225,9 @@ def make_episode(
     energy = (truth**2).sum(dim=0).clamp_min(units.least_energy)
     known = valid.float()
     return Episode(
-        adapter.inputs(hsi, msi),
-        adapter.subspace.encode(truth),
-        adapter.condition(),
+        estimate.inputs(hsi, msi),
+        estimate.adapter.subspace.encode(truth),
+        estimate.adapter.condition(),
         psf,
         units,
         known,
@@ -287,23 +288,23 @@ def cut_batch(placed: Sequence[tuple[Episode, Placement]]) -> Batch:
     def cut(name: str, scale: int) -> Tensor:
         return torch.stack([place.cut(getattr(episode, name), scale) for episode, place in placed])
 
-    def told(name: str) -> Tensor:
+    def conditioned(name: str) -> Tensor:
         return torch.cat([getattr(episode.condition, name) for episode in episodes])
 
     return Batch(
         SubspaceInputs(
-            torch.stack([place.cut(episode.inputs.linear, ratio) for episode, place in placed]),
+            torch.stack([place.cut(episode.inputs.initial, ratio) for episode, place in placed]),
             torch.stack([place.cut(episode.inputs.msi, ratio) for episode, place in placed]),
             torch.stack([place.cut(episode.inputs.hsi, 1) for episode, place in placed]),
         ),
         cut("truth", ratio),
         SceneCondition(
-            told("mixing"),
-            told("mixing_offset"),
-            told("residual"),
-            told("spread"),
-            told("hsi_noise"),
-            told("msi_noise"),
+            conditioned("mixing"),
+            conditioned("mixing_offset"),
+            conditioned("residual"),
+            conditioned("spread"),
+            conditioned("hsi_noise"),
+            conditioned("msi_noise"),
             BlurDecimate(*(PointSpread(place.turned(episode.psf.kernel), ratio) for episode, place in placed)),
         ),
         torch.stack([episode.units.bands for episode in episodes]),

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 import torch
 
+from hsfuse.classical import Bayes
 from hsfuse.errors import RequestError, WorkError
 from hsfuse.fusion.band_network import FittedBandNetwork
 from hsfuse.fusion.compute import to_device
 from hsfuse.fusion.network import FittedNetwork, SubspaceCorrection
 from hsfuse.models.bands import band_units
-from hsfuse.subspace.adapter import SceneAdapter
 from hsfuse.training.episodes import Episode, ErrorUnits, Placement, cut_batch, make_episode
 from hsfuse.training.held_back import Figures, HeldBack
 from hsfuse.training.loop import Validation
@@ -183,10 +183,10 @@ class SubspaceTask(ReducedTask[Episode]):
         memory: int = 2**31,
         device: torch.device | None = None,
     ) -> None:
-        """Fit the adapter of every scene; see `ReducedTask`."""
+        """Fit the estimate of every scene that networks start from; see `ReducedTask`."""
         self._coefficients = coefficients
         super().__init__(scenes, patch=patch, share=share, memory=memory, device=device)
-        self.adapters = tuple(SceneAdapter.fit(held.patches, held.model, coefficients) for held in self.held_back)
+        self.estimates = tuple(Bayes.fit(held.patches, held.model, coefficients) for held in self.held_back)
         """One a scene."""
         self._units = tuple(self._measured(index) for index in range(len(self.scenes)))
 
@@ -194,7 +194,7 @@ class SubspaceTask(ReducedTask[Episode]):
         largest = max(self._sampled(index), key=lambda part: int(part.valid.sum()), default=None)
         if largest is None:
             raise self._nothing_valid(index)
-        return ErrorUnits.of(self.adapters[index], largest.patch.hsi, largest.patch.msi, largest.truth, largest.valid)
+        return ErrorUnits.of(self.estimates[index], largest.patch.hsi, largest.patch.msi, largest.truth, largest.valid)
 
     def _bytes_a_pixel(self) -> int:
         fine = (3 * self._coefficients + 2) * self.ratio**2
@@ -202,7 +202,7 @@ class SubspaceTask(ReducedTask[Episode]):
 
     def _prepared(self, index: int, part: WaldBlock) -> Episode:
         episode = make_episode(
-            self.adapters[index],
+            self.estimates[index],
             self._units[index],
             self.scenes[index].model.psf,
             (part.patch.hsi, part.patch.msi, part.truth),
@@ -222,7 +222,7 @@ class SubspaceTask(ReducedTask[Episode]):
         return relative_loss(network, to_device(cut_batch(drawn), self.device))
 
     def _fitted(self, network: nn.Module, index: int) -> FittedMethod:
-        return FittedNetwork(SubspaceCorrection(network, self._coefficients), self.adapters[index], trust=1.0)
+        return FittedNetwork(SubspaceCorrection(network, self._coefficients), self.estimates[index], trust=1.0)
 
 
 class BandsTask(ReducedTask["WaldBlock"]):

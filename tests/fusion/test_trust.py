@@ -33,9 +33,9 @@ def test_a_correction_that_overdoes_is_shrunk_to_what_is_right(overdone, trust):
 
     def correct(adapter, inputs):
         # what the decoded image misses, in coefficients: adding all of it is the best that coefficients can do
-        missed = block.truth - adapter.decode(inputs.linear, inputs, block.patch.hsi)
+        missed = block.truth - adapter.decode(inputs.initial, inputs, block.patch.hsi)
         step = torch.einsum("ck,chw->khw", adapter.subspace.basis / adapter.subspace.scale[:, None], missed)
-        return inputs.linear + overdone * step
+        return inputs.initial + overdone * step
 
     bands_outside = 1e-3  # of the error lies outside of the subspace
     assert least_squares_trust(correct, adapter, [block]) == pytest.approx(trust, abs=bands_outside + 0.03)
@@ -46,8 +46,8 @@ def test_a_correction_that_is_noise_is_not_trusted():
 
     def correct(adapter, inputs):
         generator = torch.Generator().manual_seed(1)
-        noise = torch.randn(inputs.linear.shape, generator=generator)
-        return inputs.linear + adapter.prediction.residual[:, None, None] * noise
+        noise = torch.randn(inputs.initial.shape, generator=generator)
+        return inputs.initial + adapter.prediction.residual[:, None, None] * noise
 
     assert least_squares_trust(correct, adapter, [block]) < 0.02
     assert calibrated_trust(correct, [block.patch], model, K) < 0.05
@@ -57,7 +57,7 @@ def test_the_noise_that_degrading_takes_is_restored_before_trust_is_fitted():
     """Smoothing pays where there is noise. One level down a noisy pair would look calm, and smoothing like harm."""
 
     def smooth(adapter, inputs):
-        padded = F.pad(inputs.linear[None], (1, 1, 1, 1), mode="replicate")
+        padded = F.pad(inputs.initial[None], (1, 1, 1, 1), mode="replicate")
         return F.avg_pool2d(padded, 3, 1)[0]
 
     noisy, model, adapter = simulated(rows=36, snr=12)

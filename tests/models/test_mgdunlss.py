@@ -101,14 +101,14 @@ def subspace_case(batch=2, size=4, ratio=3):
 def test_an_untrained_subspace_network_is_the_linear_estimate():
     inputs, condition = subspace_case()
     network = SubspaceMGDuNLSSNet(SubspaceMGDuNLSSConfig(subspace=4, stages=2, features=8))
-    torch.testing.assert_close(network(inputs, condition), inputs.linear)
+    torch.testing.assert_close(network(inputs, condition), inputs.initial)
 
 
 def test_corrections_are_in_units_of_the_residual():
     inputs, condition = subspace_case(batch=1)
     network = SubspaceMGDuNLSSNet(SubspaceMGDuNLSSConfig(subspace=4, stages=1, features=8))
     torch.nn.init.ones_(network.fusion[0].project.bias)
-    correction = network(inputs, condition) - inputs.linear
+    correction = network(inputs, condition) - inputs.initial
     unit = condition.residual[0, :, None, None]
     torch.testing.assert_close(correction[0], unit.expand_as(correction[0]), rtol=1e-4, atol=1e-4)
 
@@ -120,7 +120,7 @@ def test_images_of_a_batch_do_not_touch_each_other():
         torch.nn.init.normal_(parameter, std=0.1)
     both = network(inputs, condition)
     for index in range(2):
-        one = SubspaceInputs(*(part[index : index + 1] for part in (inputs.linear, inputs.msi, inputs.hsi)))
+        one = SubspaceInputs(*(part[index : index + 1] for part in (inputs.initial, inputs.msi, inputs.hsi)))
         fields = (condition.mixing, condition.mixing_offset, condition.residual)
         spreads = (condition.spread, condition.hsi_noise, condition.msi_noise)
         alone = SceneCondition(*(part[index : index + 1] for part in (*fields, *spreads)), condition.blur)
@@ -130,7 +130,7 @@ def test_images_of_a_batch_do_not_touch_each_other():
 def test_a_small_network_learns():
     inputs, condition = subspace_case()
     network = SubspaceMGDuNLSSNet(SubspaceMGDuNLSSConfig(subspace=4, stages=2, features=8))
-    truth = inputs.linear + 0.3 * inputs.msi
+    truth = inputs.initial + 0.3 * inputs.msi
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     losses = []
     for _ in range(40):

@@ -307,7 +307,7 @@ def awake(network):
 @pytest.mark.parametrize("ratio", [2, 5])
 def test_an_untrained_subspace_network_is_the_linear_estimate(ratio):
     inputs, condition = subspace_case(ratio=ratio)
-    torch.testing.assert_close(subspace_network()(inputs, condition), inputs.linear)
+    torch.testing.assert_close(subspace_network()(inputs, condition), inputs.initial)
 
 
 def test_corrections_are_in_units_of_the_residual():
@@ -315,14 +315,14 @@ def test_corrections_are_in_units_of_the_residual():
     network = subspace_network()
     nn.init.ones_(network.body.fuse.to_d[1].bias)
     unit = condition.residual[:, :, None, None]
-    torch.testing.assert_close(network(inputs, condition) - inputs.linear, unit.expand_as(inputs.linear))
+    torch.testing.assert_close(network(inputs, condition) - inputs.initial, unit.expand_as(inputs.initial))
 
 
 def test_units_of_the_image_do_not_matter():
     """Coefficients ten times larger, with all that describes them, give ten times the output."""
     inputs, condition = subspace_case()
     network = awake(subspace_network())
-    larger = SubspaceInputs(10 * inputs.linear, 10 * inputs.msi, 10 * inputs.hsi)
+    larger = SubspaceInputs(10 * inputs.initial, 10 * inputs.msi, 10 * inputs.hsi)
     names = ("mixing_offset", "residual", "spread", "hsi_noise", "msi_noise")
     scaled = replace(condition, **{name: 10 * getattr(condition, name) for name in names})
     torch.testing.assert_close(network(larger, scaled), 10 * network(inputs, condition), rtol=1e-3, atol=1e-3)
@@ -341,7 +341,7 @@ def test_the_scenes_condition_reaches_the_output():
 def test_a_small_network_learns(subspace):
     if subspace:
         given, network = subspace_case(), subspace_network()
-        start = given[0].linear
+        start = given[0].initial
         truth = start + 0.3 * given[0].msi
     else:
         given, network = pair(batch=2), tiny()
@@ -391,14 +391,14 @@ def test_bfloat16_stays_close_to_float32(name):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rough = network(inputs, condition)
     assert exact.dtype == rough.dtype == torch.float32
-    correction = (exact - inputs.linear).square().mean().sqrt()
+    correction = (exact - inputs.initial).square().mean().sqrt()
     assert 0 < (rough - exact).square().mean().sqrt() < 0.05 * correction
     assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
 
 
 def test_small_differences_of_large_coefficients_survive_bfloat16():
     inputs, condition = subspace_case()
-    large = SubspaceInputs(30 + 0.02 * inputs.linear, 30 + 0.02 * inputs.msi, 30 + 0.02 * inputs.hsi)
+    large = SubspaceInputs(30 + 0.02 * inputs.initial, 30 + 0.02 * inputs.msi, 30 + 0.02 * inputs.hsi)
     level = torch.full_like(condition.spread, 30.0)
     identity = torch.eye(4).expand(2, -1, -1)
     told = replace(condition, mixing=identity, mixing_offset=0 * level, residual=level / 1000, spread=level)
@@ -407,7 +407,7 @@ def test_small_differences_of_large_coefficients_survive_bfloat16():
         exact = network(large, told)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rough = network(large, told)
-    assert (rough - exact).square().mean() < (0.05**2) * (exact - large.linear).square().mean()
+    assert (rough - exact).square().mean() < (0.05**2) * (exact - large.initial).square().mean()
 
 
 def test_gradients_in_bfloat16_are_finite():

@@ -42,14 +42,14 @@ def test_as_many_members_as_msi_bands_are_recovered_exactly():
     hsi, msi, truth, model = simulated(mixed_scene())
     adapter = SceneAdapter.fit([PairPatch.all_valid(hsi, msi)], model)
     inputs = adapter.inputs(hsi, msi)
-    assert psnr(adapter.decode(inputs.linear, inputs, hsi), truth) > 55
+    assert psnr(adapter.decode(inputs.initial, inputs, hsi), truth) > 55
 
 
 def test_noise_costs_less_than_it_would_if_it_were_upsampled():
     hsi, msi, truth, model = simulated(mixed_scene(), snr=25)
     adapter = SceneAdapter.fit([PairPatch.all_valid(hsi, msi)], model)
     inputs = adapter.inputs(hsi, msi)
-    fused = adapter.decode(inputs.linear, inputs, hsi)
+    fused = adapter.decode(inputs.initial, inputs, hsi)
     careless = fused + upsample(hsi - adapter.subspace.decode(inputs.hsi), RATIO)
     assert psnr(fused, truth) > psnr(careless, truth) + 3
 
@@ -60,7 +60,7 @@ def test_a_rare_spectrum_outside_of_the_subspace_is_kept():
     hsi, msi, _, model = simulated(image, snr=35)
     adapter = SceneAdapter.fit([PairPatch.all_valid(hsi, msi)], model, size=4)
     inputs = adapter.inputs(hsi, msi)
-    fused = adapter.decode(inputs.linear, inputs, hsi)
+    fused = adapter.decode(inputs.initial, inputs, hsi)
     assert float(fused[33, 28:32, 28:32].mean() - fused[32, 28:32, 28:32].mean()) > 0.6
 
 
@@ -126,7 +126,7 @@ def test_units_do_not_matter():
     for scale in (1.0, 1e4):
         adapter = SceneAdapter.fit([PairPatch.all_valid(hsi * scale, msi * scale)], model)
         inputs = adapter.inputs(hsi * scale, msi * scale)
-        fused.append(adapter.decode(inputs.linear, inputs, hsi * scale) / scale)
+        fused.append(adapter.decode(inputs.initial, inputs, hsi * scale) / scale)
     torch.testing.assert_close(fused[0], fused[1], rtol=1e-3, atol=1e-3)
 
 

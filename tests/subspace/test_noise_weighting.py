@@ -13,7 +13,7 @@ from ..fusion.conftest import textured
 
 def psnr(adapter, block):
     inputs = adapter.inputs(block.patch.hsi, block.patch.msi)
-    fused = adapter.decode(inputs.linear, inputs, block.patch.hsi)
+    fused = adapter.decode(inputs.initial, inputs, block.patch.hsi)
     error = ((fused - block.truth) ** 2).mean(dim=(1, 2))
     return float((10 * torch.log10(block.truth.amax(dim=(1, 2)) ** 2 / error)).mean())
 

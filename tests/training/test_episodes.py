@@ -18,7 +18,7 @@ def episodes(reference):
 
 def test_the_linear_estimate_has_an_error_of_one_in_bands_and_in_angles(episodes):
     for episode in episodes:
-        error = episode.inputs.linear - episode.truth
+        error = episode.inputs.initial - episode.truth
         bands = torch.einsum("kj,khw->jhw", episode.units.bands, error).square().sum(dim=0).mean()
         angles = torch.einsum("kj,khw->jhw", episode.units.angles, error).square().sum(dim=0) * episode.angle_weight
         assert 0.3 < float(bands) <= 1.05  # the rest of its error lies outside of the subspace
@@ -43,7 +43,7 @@ def test_a_turned_patch_is_still_what_its_own_imaging_model_says(episodes):
 def test_a_batch_has_the_patch_of_its_smallest_scene(episodes):
     small = episodes[1].inputs
     small = dataclasses.replace(
-        small, hsi=small.hsi[:, :7], linear=small.linear[:, :21], msi=small.msi[:, :21]
+        small, hsi=small.hsi[:, :7], initial=small.initial[:, :21], msi=small.msi[:, :21]
     )  # fmt: skip
     mixed = [episodes[0], dataclasses.replace(episodes[1], inputs=small)]
     batch = cut_batch(place_patches(mixed, 12, np.random.default_rng(1)))
@@ -55,9 +55,9 @@ def test_a_batch_has_the_patch_of_its_smallest_scene(episodes):
 def test_empty_coefficients_cost_nothing(episodes):
     padded = episodes[0].padded(8)
     assert padded.truth.shape[0] == padded.inputs.hsi.shape[0] == 8
-    error = padded.inputs.linear - padded.truth + 100 * (torch.arange(8) >= 5)[:, None, None]
+    error = padded.inputs.initial - padded.truth + 100 * (torch.arange(8) >= 5)[:, None, None]
     counted = torch.einsum("kj,khw->jhw", padded.units.bands, error).square().sum(dim=0).mean()
-    plain = episodes[0].inputs.linear - episodes[0].truth
+    plain = episodes[0].inputs.initial - episodes[0].truth
     expected = torch.einsum("kj,khw->jhw", episodes[0].units.bands, plain).square().sum(dim=0).mean()
     assert float(counted) == pytest.approx(float(expected), rel=1e-5)
     assert episodes[0].padded(5) is episodes[0]
