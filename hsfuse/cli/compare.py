@@ -37,7 +37,7 @@ def _split(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
                 help="The truth on the fused image's grid.  [default: the HSI, at reduced resolution]")  # fmt: skip
 @options.option("--methods", "--method", multiple=True, callback=_split, metavar="LIST", show_default=False,
                 help="Models as of fuse: gsa,cnmf; repeatable.  [default: bicubic, gsa, mtf-glp, mtf-glp-subspace, "
-                "cnmf, hysure and the networks with bundled weights]", group=_METHODS)  # fmt: skip
+                "cnmf, hysure, bayes, the networks with bundled weights and stack]", group=_METHODS)  # fmt: skip
 @options.option("--weights", multiple=True, metavar="FILE", show_default=False,
                 help="Weights file, or a bundled one's name, to compare too; repeatable.",
                 group=_METHODS)  # fmt: skip

@@ -47,8 +47,9 @@ _form = options.noun(
 @options.command("fuse")
 @options.pair
 @options.option("-o", "--output", required=True, metavar="OUT.tif", help="The COG to write.", group=_OUTPUT)
-@options.option("--model", default="mgdunlss", metavar="NAME",
-                help="mgdunlss, ssrfn, gsa, mtf-glp, cnmf, hysure, mtf-glp-subspace or bicubic.",
+@options.option("--model", default="stack", metavar="NAME",
+                help="stack (several, weighted as suits the scene), mgdunlss, ssrfn, bayes, hysure, cnmf, gsa, "
+                "mtf-glp, mtf-glp-subspace or bicubic.",
                 group=_MODEL)  # fmt: skip
 @options.option("--weights", metavar="FILE",
                 help="Weights file, or the name of a bundled one.  [default: the model's universal weights]",
@@ -80,6 +81,8 @@ def fuse(console: Console, pair: PairRequest, output: str, **choices: Any) -> No
         f"{result.tiles} tiles of {result.tile} HSI pixels, overlap {result.overlap}, on {result.device} in "
         f"{result.precision}; MSI {'resampled' if result.resampled else 'as it is'}"
     )
+    for name, value in result.fitted.items():
+        console.detail(f"{name}: {value}")
     console.result(
         asdict(result),
         lambda: click.echo(

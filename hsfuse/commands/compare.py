@@ -11,7 +11,7 @@ from hsfuse.evaluation.reference import Reference
 from hsfuse.evaluation.resolution import FullResolution, Outcome, ReducedResolution, Resolution
 from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.job import Job
-from hsfuse.fusion.methods import METHODS, ChosenMethod, choose_method
+from hsfuse.fusion.methods import DEFAULT_METHOD, METHODS, ChosenMethod, choose_method
 from hsfuse.models.weights import bundled_weights, find_weights
 from hsfuse.pairs.opening import opened, requested
 from hsfuse.pairs.pair import Pair, PairRequest
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from hsfuse.progress import Progress
     from hsfuse.report.csv_table import Row
 
-CLASSICAL = ("bicubic", "gsa", "mtf-glp", "mtf-glp-subspace", "cnmf", "hysure")
-"""What is compared when nothing else is asked for, beside every network that has bundled weights."""
+CLASSICAL = ("bicubic", "gsa", "mtf-glp", "mtf-glp-subspace", "cnmf", "hysure", "bayes")
+"""What is compared when nothing else is asked for, beside every network that has bundled weights and the default."""
 
 HIGHER_IS_BETTER = {
     "psnr": True, "sam": False, "ergas": False, "rmse": False, "cc": True, "uiqi": True, "ssim": True,
@@ -219,7 +219,8 @@ def choose_entrants(methods: Sequence[str] | None, weights: Sequence[str]) -> di
     files = [(source, find_weights(source)) for source in dict.fromkeys(weights)]
     given = {file.card.model for _, file in files}
     if methods is None:
-        methods = [*CLASSICAL, *(name for name, entry in METHODS.items() if entry.network and name in bundled)]
+        networks = [name for name, entry in METHODS.items() if entry.network and name in bundled]
+        methods = [*CLASSICAL, *networks, *((DEFAULT_METHOD,) if networks else ())]
     chosen: dict[str, ChosenMethod] = {}
     for name in methods:
         entry = METHODS.get(name)

@@ -66,6 +66,9 @@ class FuseResult:
     resampled: bool
     """Whether the MSI was resampled onto the HSI's grid."""
 
+    fitted: dict[str, str]
+    """What the method fitted on the scene: `stack`, the weights of its members; `trust` in a network."""
+
     adapted: Adaptation | None
     """What came of adapting the weights; None without it."""
 
@@ -180,6 +183,7 @@ def fuse(
         tile=run.plan.rows.tile,
         overlap=run.plan.rows.overlap,
         resampled=found.scenes.resampled,
+        fitted={key.lower(): value for key, value in run.facts.items()},
         adapted=adapted,
         shift=None if found.shift is None else (found.shift.x, found.shift.y),
         seconds=time.monotonic() - started,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hsfuse.training.checkpoint import Record
     from hsfuse.training.distributed import Processes
 
-OPPONENTS = ("bicubic", "gsa", "mtf-glp", "cnmf", "hysure")
+OPPONENTS = ("bicubic", "gsa", "mtf-glp", "cnmf", "hysure", "bayes")
 """Methods that the trained network is held against, on the same patches."""
 
 

@@ -13,7 +13,7 @@ from hsfuse.fusion.compute import CPU, Compute
 from hsfuse.fusion.method import BYTES_A_PIXEL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor, nn
 
@@ -66,6 +66,11 @@ class FittedBandNetwork:
 
     margin: int = 3
     """HSI pixels; see `FittedNetwork.margin`."""
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Nothing is fitted on the scene."""
+        return {}
 
     @property
     def bytes_a_pixel(self) -> int:

@@ -97,6 +97,9 @@ class Run:
     clipped: float = 0.0
     """Share of the values that the output's type could not hold, 0 to 1."""
 
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What was fitted on the scene, such as the weights of a stack."""
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences for the user."""
@@ -221,9 +224,12 @@ class Job:
             overwrite=overwrite,
             allow_clipping=form.allow_clipping,
         ) as writer:
+            for block in pair.sample:
+                writer.require_room(block.hsi, block.hsi_valid)
             fitted, bands = self.fit(pair.patches, pair.imaging), len(pair.hsi_bands)
+            writer.tag({f"HSFUSE_{key}": value for key, value in fitted.facts.items()})
             run = self.run(pair, pair.area, fitted, writer, bands=bands, ratio=pair.ratio, progress=progress)
-            return replace(run, clipped=writer.clipped)
+            return replace(run, clipped=writer.clipped, facts=fitted.facts)
 
     def _tags(self, pair: Pair) -> dict[str, str]:
         """How the output was made, for its dataset."""

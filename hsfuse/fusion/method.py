@@ -9,10 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import torch
+
 from hsfuse.fusion.compute import CPU, Compute
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -33,6 +35,10 @@ class FittedMethod(Protocol):
     @property
     def bytes_a_pixel(self) -> int:
         """Working memory by fine pixel, beside the tiles themselves, about."""
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What was fitted on the scene and a user may want to know: for tags of the output and the log."""
 
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse a tile without holes: Y (C, h, w) and P (c, r·h, r·w) to X (C, r·h, r·w), float32."""
@@ -83,9 +89,15 @@ class FittedClassical:
         """HSI pixels at a tile's rim that depend on what lies beyond it."""
         return self.rule.margin
 
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Nothing that is worth a tag."""
+        return {}
+
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
-        """Fuse a tile without holes."""
-        return self.rule(hsi, msi)
+        """Fuse a tile without holes, in float32 whatever the caller computes in."""
+        with torch.autocast(hsi.device.type, enabled=False):
+            return self.rule(hsi, msi)
 
 
 @dataclass(frozen=True)

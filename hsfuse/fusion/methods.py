@@ -10,6 +10,7 @@ from hsfuse.errors import RequestError
 from hsfuse.fusion.band_network import BandNetworkMethod
 from hsfuse.fusion.method import ClassicalMethod
 from hsfuse.fusion.network import NetworkMethod
+from hsfuse.fusion.stack import StackMethod
 from hsfuse.imaging import upsample
 from hsfuse.models.weights import WeightsFile, bundled_weights, find_weights
 
@@ -34,20 +35,38 @@ class MethodEntry:
     """What it is, in a line."""
 
     network: bool
-    """Whether it needs weights."""
+    """Whether it is a network, which can be trained and needs weights."""
 
     build: Callable[[WeightsFile | None], Method]
-    """Makes the method, of the weights if it is a network."""
+    """Makes the method, of weights if it takes some."""
+
+    stacked_on: str | None = None
+    """The network that is one of its members, by default; None for a method that stands alone."""
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether it runs on a weights file."""
+        return self.network or self.stacked_on is not None
 
 
 METHODS: dict[str, MethodEntry] = {}
 """Every method by name."""
 
-DEFAULT_METHOD = "mgdunlss"
+DEFAULT_METHOD = "stack"
 """What `fuse` uses when nothing else is asked for: see the README for the figures."""
 
+DEFAULT_NETWORK = "mgdunlss"
+"""The network that is trained when nothing else is asked for, and that is a member of the default."""
 
-def register_method(name: str, summary: str, build: Callable[[WeightsFile | None], Method], *, network: bool) -> None:
+
+def register_method(
+    name: str,
+    summary: str,
+    build: Callable[[WeightsFile | None], Method],
+    *,
+    network: bool,
+    stacked_on: str | None = None,
+) -> None:
     """Add a method.
 
     Raises:
@@ -55,7 +74,7 @@ def register_method(name: str, summary: str, build: Callable[[WeightsFile | None
     """
     if name in METHODS:
         raise ValueError(f"a method named {name!r} is there already")
-    METHODS[name] = MethodEntry(name, summary, network, build)
+    METHODS[name] = MethodEntry(name, summary, network, build, stacked_on)
 
 
 @dataclass(frozen=True)
@@ -79,7 +98,8 @@ class ChosenMethod:
     def with_network(self, network: nn.Module, trust: float) -> ChosenMethod:
         """The same with another network of the same architecture, and the trust in it."""
         assert self.weights is not None
-        return replace(self, method=NetworkMethod(network, self.weights.card.config["subspace"], trust))
+        method: Method = NetworkMethod(network, self.weights.card.config["subspace"], trust)
+        return replace(self, method=method if METHODS[self.name].network else _stacked(self.weights, method))
 
     def untrained_ratio(self, ratio: int) -> str | None:
         """A sentence for the user where the weights were not trained at a ratio."""
@@ -99,12 +119,12 @@ def choose_method(name: str, weights: str | None = None) -> ChosenMethod:
     entry = METHODS.get(name)
     if entry is None:
         raise RequestError(f"there is no model {name!r}: choose one of {', '.join(METHODS)}")
-    if not entry.network:
+    if not entry.takes_weights:
         if weights is not None:
             raise RequestError(f"{name} is a classical method and takes no weights: leave `weights` out")
         return ChosenMethod(name, entry.build(None), None)
-    file = find_weights(weights) if weights is not None else _bundled_for(name)
-    if file.card.model != name:
+    file = find_weights(weights) if weights is not None else _bundled_for(entry.stacked_on or name)
+    if entry.network and file.card.model != name:
         raise RequestError(
             f"{file.path} holds weights of {file.card.model}, not of {name}: pass `model={file.card.model}`"
         )
@@ -145,10 +165,34 @@ def _network(weights: WeightsFile | None) -> Method:
     return NetworkMethod(weights.network(), weights.card.config["subspace"])
 
 
+def _stack(weights: WeightsFile | None) -> Method:
+    assert weights is not None
+    return _stacked(weights, _network(weights))
+
+
+def _stacked(weights: WeightsFile, network: Method) -> StackMethod:
+    """The classical methods whose errors differ most, and a network."""
+    return StackMethod(
+        {
+            "bayes": ClassicalMethod(Bayes.fit),
+            "hysure": ClassicalMethod(HySure.fit),
+            "cnmf": ClassicalMethod(CNMF.fit),
+            weights.card.model: network,
+        }
+    )
+
+
 def _classical(fitting: Callable[[Sequence[PairPatch], ImagingModel], TileRule]) -> Callable[..., Method]:
     return lambda _: ClassicalMethod(fitting)
 
 
+register_method(
+    "stack",
+    "bayes, hysure, cnmf and a network together, weighted as suits the scene",
+    _stack,
+    network=False,
+    stacked_on=DEFAULT_NETWORK,
+)
 register_method(
     "mgdunlss", "MGDuNLSS-Net (Khader 2023), deep unfolding in the spectral subspace", _network, network=True
 )

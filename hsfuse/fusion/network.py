@@ -15,7 +15,7 @@ from hsfuse.fusion.method import BYTES_A_PIXEL
 from hsfuse.fusion.trust import calibrated_trust
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -86,6 +86,11 @@ class FittedNetwork:
 
     bytes_a_pixel: int = BYTES_A_PIXEL
     """Working memory by fine pixel, about."""
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """How far the network was trusted."""
+        return {"TRUST": f"{self.trust:.2f}"}
 
     @property
     def margin(self) -> int:

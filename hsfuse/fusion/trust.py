@@ -45,8 +45,7 @@ def calibrated_trust(
         coefficients: K.
         seed: Of the noise that degrading takes and that is drawn again.
     """
-    blocks = [_reduced(patch, imaging, seed) for patch in _some_of(patches, imaging.ratio)]
-    known = [block for block in blocks if block is not None]
+    known = reduced_blocks(patches, imaging, seed)
     if sum(int(block.pair.hsi_valid.sum()) for block in known) < _LEAST_PIXELS:
         return _UNKNOWN
     model = ImagingModel(imaging.srf, imaging.psf)
@@ -78,6 +77,18 @@ def least_squares_trust(correct: Correction, estimate: Bayes, known: Iterable[Wa
         along += float((weight * (bands[:, block.valid] * missed).sum(dim=1)).sum())
         energy += float((weight * (bands[:, block.valid] ** 2).sum(dim=1)).sum())
     return min(max(along / energy, 0.0), 1.0) if energy > 0 else 0.0
+
+
+def reduced_blocks(patches: Sequence[PairPatch], imaging: ImagingModel, seed: int = 0) -> list[WaldBlock]:
+    """A few parts of a scene one Wald level down, their noise restored: what is calibrated on the scene itself.
+
+    Args:
+        patches: Parts of the scene.
+        imaging: R and B.
+        seed: Of the noise.
+    """
+    blocks = [_reduced(patch, imaging, seed) for patch in _some_of(patches, imaging.ratio)]
+    return [block for block in blocks if block is not None]
 
 
 def _some_of(patches: Sequence[PairPatch], ratio: int) -> list[PairBlock]:

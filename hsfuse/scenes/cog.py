@@ -138,6 +138,10 @@ class CogWriter:
         """
         return self._clipped / self._written if self._written else 0.0
 
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Add tags to the dataset's default domain, such as what was found out only after the file was begun."""
+        self._dataset.update_tags(**tags)
+
     def require_room(self, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
         """Refuse early, on a sample of what the output will be like, a type that cannot hold it.
 

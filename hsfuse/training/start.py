@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hsfuse.errors import RequestError
-from hsfuse.fusion.methods import DEFAULT_METHOD, METHODS
+from hsfuse.fusion.methods import DEFAULT_NETWORK, METHODS
 from hsfuse.models import ARCHITECTURES
 from hsfuse.models.bands import BandNetwork
 from hsfuse.models.mgdunlss import MGDuNLSSConfig, SubspaceMGDuNLSSConfig
@@ -120,7 +120,7 @@ class TrainingPlan:
 class NetworkRequest:
     """Which network to train, and from where."""
 
-    model: str = DEFAULT_METHOD
+    model: str = DEFAULT_NETWORK
     """`mgdunlss` or `ssrfn`."""
 
     spectral: str = "subspace"

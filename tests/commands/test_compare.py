@@ -166,9 +166,11 @@ def test_every_classical_method_and_bundled_network_runs_by_default(pair: KnownP
     found = run(pair, methods=None)
     names = [entry.name for entry in found.entries]
     assert names[:6] == ["bicubic", "gsa", "mtf-glp", "mtf-glp-subspace", "cnmf", "hysure"]
-    assert "mgdunlss" in names[6:]
+    assert names[6] == "bayes"
+    assert "mgdunlss" in names[7:]
+    assert names[-1] == "stack"
     assert len(scores_of(found)) == len(names)
-    networks = [entry for entry in found.entries if METHODS[entry.model].network]
+    networks = [entry for entry in found.entries if METHODS[entry.model].takes_weights]
     assert all(entry.weights for entry in networks)
     assert all(entry.weights is None for entry in found.entries if entry not in networks)
 

@@ -70,7 +70,7 @@ def test_every_method_finds_detail_that_the_hsi_has_not(pair: KnownPair, tmp_pat
     for model, method in ready_methods().items():
         result = run(pair, tmp_path / f"{model}.tif", model=model)
         assert (result.model, result.width, result.height, result.bands) == (model, 144, 120, 20)
-        assert (result.weights is None) == (not method.network)
+        assert (result.weights is None) == (not method.takes_weights)
         score[model] = psnr(reflectance(tmp_path / f"{model}.tif"), pair.truth)
     bicubic = score.pop("bicubic")
     assert bicubic > 15

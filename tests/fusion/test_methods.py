@@ -5,8 +5,8 @@ import pytest
 from hsfuse.fusion.compute import CPU, Compute
 from hsfuse.fusion.methods import METHODS, choose_method
 
-CLASSICAL = [name for name, entry in METHODS.items() if not entry.network]
-NETWORKS = [name for name, entry in METHODS.items() if entry.network]
+CLASSICAL = [name for name, entry in METHODS.items() if not entry.takes_weights]
+NETWORKS = [name for name, entry in METHODS.items() if entry.takes_weights]
 
 
 @pytest.mark.parametrize("name", CLASSICAL)
