@@ -188,5 +188,9 @@ def fuse(
         shift=None if found.shift is None else (found.shift.x, found.shift.y),
         seconds=time.monotonic() - started,
         peak_memory_mb=peak_megabytes(),
-        warnings=(*found.findings, *found.warnings, *(() if untrained is None else (untrained,)), *run.warnings),
+        warnings=tuple(
+            dict.fromkeys(
+                (*found.findings, *found.warnings, *(() if untrained is None else (untrained,)), *run.warnings)
+            )
+        ),
     )

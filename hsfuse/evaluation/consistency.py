@@ -77,7 +77,7 @@ class FusedViews:
             unlike = np.flatnonzero(~pair.agreement.radiometry.follows)
             names = ", ".join(pair.imaging.srf.msi_bands[band] for band in unlike)
             warnings.append(f"MSI band(s) {names} do not follow the HSI: their units were taken to be its own")
-        return cls(image, match.fused, (window.column - column, window.row - row), pair, tuple(warnings))
+        return cls(image, match.fused, (window.column - column, window.row - row), pair, tuple(dict.fromkeys(warnings)))
 
     def tiles(self, block: int) -> Iterator[FusedView]:
         """The area in tiles whose edges are multiples of `block` HSI pixels, but for the last ones."""
