@@ -70,7 +70,7 @@ class Covariances:
         return cls(count, hsi_mean, msi_mean, hsi.T @ hsi / count, msi.T @ hsi / count, variance)
 
     def radiometry(self, imaging: ImagingModel) -> tuple[Tensor, Tensor]:
-        """Gain and offset of P = gain · R X + offset, each (c,): the MSI may be in units of its own."""
+        """Gain and offset of P = gain · R X + offset, each (c,): `fit_radiometry`, out of the moments."""
         response = torch.from_numpy(imaging.srf.matrix)
         variance = (response @ self.hsi * response).sum(dim=1)
         gain = (response * self.cross).sum(dim=1) / variance.clamp_min(1e-300)

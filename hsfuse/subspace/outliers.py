@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from hsfuse.imaging.holes import fill_holes
 from hsfuse.subspace.patch import low_resolution, usable_pixels
+from hsfuse.subspace.radiometry import fit_radiometry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 
 _SAMPLE = 20_000  # pixels that tell the bulk of a band
 _BULK = (0.03, 0.97)
-_BEYOND = 8.0  # widths of the bulk outside of which a value is absurd
+_ABOVE, _BELOW = 30.0, 3.0  # widths of the bulk: a ship on dark water is bright, but light is not negative
 _DISAGREES = 8.0  # robust standard deviations of P B − R Y
-_VISIBLE = 0.02  # of the MSI band's bulk: what a disagreement is at least
+_VISIBLE = 0.05  # of the MSI band's bulk: what a disagreement is at least
+_SLOPE = 0.05  # of a pixel's distance from the bulk's middle
 _MOST_LEFT_OUT = 0.5
 _FEWEST = 32  # pixels below which nothing is left out: there is no bulk
 
@@ -51,16 +53,15 @@ class PlausibleRange:
 
     @classmethod
     def of(cls, pixels: Tensor) -> Self:
-        """Of pixels (n, C): eight times the width of the bulk to either side of it; everything for few pixels."""
+        """Of pixels (n, C): thirty widths of the bulk above it, three below; everything for few pixels."""
         if len(pixels) < _FEWEST:
             endless = pixels.new_full((pixels.shape[1],), torch.inf)
             return cls(-endless, endless)
-        some = pixels[:: -(-len(pixels) // _SAMPLE)]
-        low, high = torch.quantile(some, torch.tensor(_BULK, dtype=some.dtype), dim=0)
+        low, high = _bulk(pixels)
         # A band that hardly varies may hold one thing that does: then the bulk's level is the measure.
-        width = torch.maximum(high - low, 0.05 * torch.maximum(low.abs(), high.abs()))
+        width = torch.maximum(high - low, 0.2 * torch.maximum(low.abs(), high.abs()))
         zeros = bool(((low <= 0) & (high >= 0)).any())
-        return cls(low - _BEYOND * width, high + _BEYOND * width, zeros)
+        return cls(low - _BELOW * width, high + _ABOVE * width, zeros)
 
     def mended(self, image: Tensor) -> Tensor:
         """The image (C, H, W) with absurd pixels as the mean of the sane ones about them; itself if all are sane."""
@@ -142,23 +143,29 @@ def _agreement(patches: Sequence[PairPatch], imaging: ImagingModel) -> list[Tens
     return parts
 
 
+def _bulk(pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """From where to where most values of (n, C) lie, (C,) each."""
+    some = pixels[:: -(-len(pixels) // _SAMPLE)]
+    low, high = torch.quantile(some, torch.tensor(_BULK, dtype=some.dtype), dim=0)
+    return low, high
+
+
 def _agreeing(seen: Tensor, msi: Tensor) -> Tensor:
     """Which pixels of R Y (n, c) and P B (n, c) lie on one line in every band, bool (n,)."""
-    agrees = torch.ones(len(msi), dtype=torch.bool)
-    low, high = torch.quantile(msi[:: -(-len(msi) // _SAMPLE)], torch.tensor(_BULK, dtype=msi.dtype), dim=0)
+    (low, high), (least, most) = (_bulk(image) for image in (msi, seen))
+    # The line starts from the bulk of both: garbage far off would draw it to itself.
+    agrees = ((msi >= low) & (msi <= high) & (seen >= least) & (seen <= most)).all(dim=1)
+    if int(agrees.sum()) < _FEWEST:
+        agrees = torch.ones_like(agrees)
     for _ in range(4):
-        gain, offset = _line(seen[agrees], msi[agrees])
-        misfit = (msi - gain * seen - offset).abs()
+        gain, offset = fit_radiometry(seen[agrees], msi[agrees])
+        line = gain * seen + offset
+        misfit = (msi - line).abs()
         scale = 1.4826 * misfit[agrees].median(dim=0).values
-        excess = (misfit / torch.maximum(_DISAGREES * scale, _VISIBLE * (high - low)).clamp_min(1e-300)).amax(dim=1)
+        allowed = torch.maximum(_DISAGREES * scale, _VISIBLE * (high - low))
+        # Far from the bulk the line itself is not certain: the HSI's noise flattens it.
+        allowed = allowed + _SLOPE * (line - (low + high) / 2).abs()
+        excess = (misfit / allowed.clamp_min(1e-300)).amax(dim=1)
         limit = max(float(torch.quantile(excess[:: -(-len(excess) // _SAMPLE)], 1 - _MOST_LEFT_OUT)), 1.0)
         agrees = excess <= limit
     return agrees
-
-
-def _line(seen: Tensor, msi: Tensor) -> tuple[Tensor, Tensor]:
-    """Least squares P B ≈ gain · R Y + offset by band, each (c,)."""
-    seen_mean, msi_mean = seen.mean(dim=0), msi.mean(dim=0)
-    centred = seen - seen_mean
-    gain = (centred * (msi - msi_mean)).sum(dim=0) / centred.square().sum(dim=0).clamp_min(1e-300)
-    return gain, msi_mean - gain * seen_mean

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from hsfuse.subspace.radiometry import fit_radiometry
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -66,8 +68,9 @@ def fit_prediction(
     weights = torch.linalg.solve(covariance + ridge, centred.T @ coefficients / count).T  # (K, c)
     residual = (coefficients - centred @ weights.T).pow(2).mean(dim=0)
     keep = (1 - subspace.noise.double() ** 2 / residual.clamp_min(1e-30)).clamp(0, 1)
-    response, constant = _radiometry(hsi.double(), degraded, imaging)
-    to_msi = response * scale  # (c, C) on scaled bands
+    response = torch.from_numpy(imaging.srf.matrix)
+    gain, constant = fit_radiometry(hsi.double() @ response.T, degraded)
+    to_msi = response * gain[:, None] * scale  # (c, C) on scaled bands
     return LinearPrediction(
         weights.float(),
         msi_mean.float(),
@@ -77,13 +80,3 @@ def fit_prediction(
         (weights @ to_msi @ basis).float(),
         (weights @ (to_msi @ mean + constant - msi_mean)).float(),
     )
-
-
-def _radiometry(hsi: Tensor, msi: Tensor, imaging: ImagingModel) -> tuple[Tensor, Tensor]:
-    """R with each row in the MSI's own units, (c, C), and the constant (c,): P ≈ gain · R X + offset."""
-    response = torch.from_numpy(imaging.srf.matrix)
-    seen = hsi @ response.T
-    seen_mean, msi_mean = seen.mean(dim=0), msi.mean(dim=0)
-    variance = ((seen - seen_mean) ** 2).mean(dim=0)
-    gain = ((seen - seen_mean) * (msi - msi_mean)).mean(dim=0) / variance.clamp_min(1e-30)
-    return response * gain[:, None], msi_mean - gain * seen_mean
