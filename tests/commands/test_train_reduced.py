@@ -115,7 +115,7 @@ def test_every_network_is_trained_and_tells_what_it_is(trained: TrainResult, cro
 
 def test_the_network_stands_beside_the_classical_methods(trained: TrainResult) -> None:
     assert list(trained.validation) == [*OPPONENTS, "before training", "trained"]
-    assert OPPONENTS == ("bicubic", "gsa", "mtf-glp", "cnmf", "hysure")
+    assert OPPONENTS == ("bicubic", "gsa", "mtf-glp", "cnmf", "hysure", "bayes")
     figures = trained.validation
     assert all(np.isfinite([one.psnr, one.sam, one.ergas]).all() for one in figures.values())
     assert figures["gsa"].score > figures["bicubic"].score + 5

@@ -62,7 +62,7 @@ def test_a_linear_gradient_has_no_seam(name, made_pair):
     gradient = (ramp[:, None] + ramp[None, :])[None] * np.linspace(0.5, 1, 24, dtype=np.float32)[:, None, None]
     source, model = made_pair(image=gradient)
     fitted = choose_method(name).method.fit([PairPatch.of(source.whole)], model)
-    image = fused(source, fitted, tile=40).image[:, 12:-12, 12:-12]
+    image = fused(source, fitted, tile=48).image[:, 12:-12, 12:-12]
     bends = np.abs(np.diff(image, n=2, axis=1)).max(), np.abs(np.diff(image, n=2, axis=2)).max()
     assert max(bends) < 2e-3 * np.ptp(gradient)
 
@@ -71,8 +71,8 @@ def test_steps_across_the_networks_tile_borders_are_no_larger_than_elsewhere(mad
     source, model = made_pair()
     fitted = choose_method("mgdunlss").method.fit([PairPatch.of(source.whole)], model)
     overlap = 2 * fitted.margin + 4
-    plan = TilePlan.make(66, 60, 3, tile=40, overlap=overlap, margin=fitted.margin)
-    whole, tiled = fused(source, fitted, tile=100).image, fused(source, fitted, tile=40).image
+    plan = TilePlan.make(66, 60, 3, tile=48, overlap=overlap, margin=fitted.margin)
+    whole, tiled = fused(source, fitted, tile=100).image, fused(source, fitted, tile=48).image
     steps = np.abs(np.diff(tiled, axis=2)).mean(axis=(0, 1))
     borders = [start * 3 + offset for start in plan.columns.starts[1:] for offset in range(overlap * 3)]
     elsewhere = np.setdiff1d(np.arange(len(steps)), borders)
