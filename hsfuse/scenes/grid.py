@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-import rasterio.warp
 from affine import Affine
-from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError
+from pyproj import Transformer
+from pyproj.exceptions import CRSError, ProjError
 from rasterio.windows import Window
 
 from hsfuse.errors import PairError, RequestError
@@ -164,12 +164,11 @@ def map_pixels(points: NDArray[np.float64], source: Grid, target: Grid) -> NDArr
     x, y = _apply(source.transform, points[:, 0], points[:, 1])
     if source.crs is not None and target.crs is not None and source.crs != target.crs:
         try:
-            xs, ys = rasterio.warp.transform(source.crs, target.crs, x.tolist(), y.tolist())
-        except (RasterioError, CPLE_BaseError) as error:
+            x, y = _transformer(source.crs.to_wkt(), target.crs.to_wkt()).transform(x, y)
+        except (ProjError, CRSError) as error:
             raise PairError(
                 f"Coordinates cannot be transformed from {_name(source.crs)} to {_name(target.crs)}: {error}"
             ) from error
-        x, y = np.array(xs), np.array(ys)
     mapped = np.stack(_apply(~target.transform, x, y), axis=1)
     if not np.isfinite(mapped).all():
         raise PairError(
@@ -177,6 +176,12 @@ def map_pixels(points: NDArray[np.float64], source: Grid, target: Grid) -> NDArr
             "bring both scenes to one CRS"
         )
     return mapped
+
+
+@lru_cache(maxsize=32)
+def _transformer(source: str, target: str) -> Transformer:
+    """Between two CRS given as WKT, x before y in both; making one costs more than using it."""
+    return Transformer.from_crs(source, target, always_xy=True)
 
 
 def _apply(
