@@ -130,7 +130,7 @@ class TilePlan:
 
         Args:
             width: Of the area, in HSI pixels.
-            height: Likewise.
+            height: Of the area, in HSI pixels.
             ratio: HSI pixel over fine pixel.
             tile: Edge of a tile in HSI pixels.
             overlap: What neighbours share at least, in HSI pixels.

@@ -39,19 +39,19 @@ class Mamba(nn.Module):
         """Parameters are named and shaped, and drawn, as in mamba-ssm.
 
         Args:
-            d_model: width of a token.
+            d_model: Width of a token.
             d_state: N, states per inner channel.
-            d_conv: taps of the causal convolution.
-            expand: inner width divided by ``d_model``.
-            dt_rank: rank of Δ's projection, by default ``d_model`` / 16 rounded up.
-            dt_min: least initial Δ.
-            dt_max: largest initial Δ.
-            dt_floor: no initial Δ is below this.
-            conv_bias: whether the convolution has a bias.
-            bias: whether the in- and out-projections have one.
+            d_conv: Taps of the causal convolution.
+            expand: Inner width divided by ``d_model``.
+            dt_rank: Rank of Δ's projection, by default ``d_model`` / 16 rounded up.
+            dt_min: Least initial Δ.
+            dt_max: Largest initial Δ.
+            dt_floor: No initial Δ is below this.
+            conv_bias: Whether the convolution has a bias.
+            bias: Whether the in- and out-projections have one.
 
         Raises:
-            RequestError: if a size is not positive.
+            RequestError: If a size is not positive.
         """
         super().__init__()
         if min(d_model, d_state, d_conv, expand) < 1:

@@ -25,7 +25,7 @@ class ScanArguments:
     """What a backend scans, checked, with B and C brought to four dimensions.
 
     Raises:
-        RequestError: if a shape does not fit the others, or a number is complex.
+        RequestError: If a shape does not fit the others, or a number is complex.
     """
 
     u: Tensor

@@ -58,7 +58,7 @@ def explain_backend(device: torch.device | str = "cpu", dtype: torch.dtype = tor
     """What `selective_scan` will use on ``device`` for operands of ``dtype``, and why.
 
     Raises:
-        RequestError: if ``HSFUSE_SCAN`` asks for what does not exist or does not work here.
+        RequestError: If ``HSFUSE_SCAN`` asks for what does not exist or does not work here.
     """
     return _choose(os.environ.get(VARIABLE, "auto"), torch.device(device).type, dtype == torch.float64)
 

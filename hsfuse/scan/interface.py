@@ -81,7 +81,7 @@ def selective_scan(
         y (batch, D, L) in u's dtype; with ``return_last_state`` also the last state (batch, D, N), float32.
 
     Raises:
-        RequestError: if shapes do not fit, or if ``HSFUSE_SCAN`` asks for a backend that is not there.
+        RequestError: If shapes do not fit, or if ``HSFUSE_SCAN`` asks for a backend that is not there.
     """
     arguments = ScanArguments.of(u, delta, A, B, C, D, delta_bias, delta_softplus=delta_softplus)
     if z is not None and z.shape != u.shape:

@@ -107,7 +107,7 @@ def read_band_table(path: Path, count: int) -> BandTable:
     Values below 20 are micrometres.
 
     Raises:
-        SceneError: the file cannot be read, or does not have `count` rows.
+        SceneError: The file cannot be read, or does not have `count` rows.
     """
     try:
         regular = path.is_file()

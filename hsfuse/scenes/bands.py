@@ -74,11 +74,11 @@ def parse_band_list(text: str, count: int) -> tuple[int, ...]:
     """0-based bands out of a list as users write it: 1-based, ranges allowed, `1-4,8`.
 
     Args:
-        text: the list.
+        text: The list.
         count: number of bands that the scene has.
 
     Raises:
-        RequestError: not a list, a band that the scene lacks, or one that is named twice.
+        RequestError: Not a list, a band that the scene lacks, or one that is named twice.
     """
     bands: list[int] = []
     for part in text.split(","):

@@ -113,7 +113,7 @@ class CogWriter:
         """Find out early whether an output could be written, before any work is done for it.
 
         Raises:
-            OutputError: the file exists, or its folder is missing or cannot be written to.
+            OutputError: The file exists, or its folder is missing or cannot be written to.
         """
         temporary_folder(check_target(path, overwrite=overwrite)).rmdir()
 
@@ -200,7 +200,7 @@ class CogWriter:
         """Make the COG and move it into place.
 
         Raises:
-            WorkError: rows are missing, or the disk is full.
+            WorkError: Rows are missing, or the disk is full.
         """
         try:
             if self._next_row != self.grid.height:

@@ -159,7 +159,7 @@ def map_pixels(points: NDArray[np.float64], source: Grid, target: Grid) -> NDArr
         target: the grid that is asked about; in another CRS if need be, but not with one CRS missing.
 
     Raises:
-        PairError: the two CRS cannot be transformed into each other here.
+        PairError: The two CRS cannot be transformed into each other here.
     """
     x, y = _apply(source.transform, points[:, 0], points[:, 1])
     if source.crs is not None and target.crs is not None and source.crs != target.crs:
@@ -169,7 +169,8 @@ def map_pixels(points: NDArray[np.float64], source: Grid, target: Grid) -> NDArr
             raise PairError(
                 f"Coordinates cannot be transformed from {_name(source.crs)} to {_name(target.crs)}: {error}"
             ) from error
-    mapped = np.stack(_apply(~target.transform, x, y), axis=1)
+    with np.errstate(invalid="ignore"):  # infinite where a projection is not defined
+        mapped = np.stack(_apply(~target.transform, x, y), axis=1)
     if not np.isfinite(mapped).all():
         raise PairError(
             f"The scene in {_name(source.crs)} reaches where {_name(target.crs)} is not defined: "
@@ -206,7 +207,7 @@ def integer_ratio(hsi: Grid, msi: Grid) -> int:
     ratio is the integer nearest to the longer side.
 
     Raises:
-        PairError: there is no such integer; the sentence says why.
+        PairError: There is no such integer; the sentence says why.
     """
     across, down = measured_ratio(hsi, msi)
     sizes = f"MSI pixel {msi.describe_pixel()}, HSI pixel {hsi.describe_pixel()}"
@@ -238,7 +239,7 @@ def nesting_offset(fine: Grid, msi: Grid) -> tuple[int, int] | None:
     """Column and row of the MSI at which `fine` begins, if their pixels coincide within 1 % of an MSI pixel.
 
     Args:
-        fine: the HSI's grid refined by the ratio, cropped to what is of interest.
+        fine: The HSI's grid refined by the ratio, cropped to what is of interest.
         msi: the grid of the MSI.
 
     Returns:
@@ -260,7 +261,7 @@ def common_area(hsi: Grid, msi: Grid, ratio: int) -> PixelWindow:
     Where the MSI is turned against the HSI the box also holds corners without MSI; they read as invalid.
 
     Raises:
-        PairError: the scenes do not overlap by a whole HSI pixel.
+        PairError: The scenes do not overlap by a whole HSI pixel.
     """
     outline = clip_polygon(map_pixels(_outline(msi), msi, hsi), hsi.width, hsi.height)
     if len(outline):

@@ -117,13 +117,13 @@ class Raster:
         """Numbers of a window, shape (C, h, w), and whether a mask or alpha band hides a pixel, (h, w).
 
         Args:
-            window: pixels of the raster.
+            window: Pixels of the raster.
             bands: 0-based.
             alpha_band: 0-based band that is a mask.
-            shape: height and width of a decimated reading, out of overviews where there are any.
+            shape: Height and width of a decimated reading, out of overviews where there are any.
 
         Raises:
-            WorkError: the file breaks off or cannot be decoded.
+            WorkError: The file breaks off or cannot be decoded.
         """
         indexes = [int(band) + 1 for band in bands]
         flat = {"window": window.to_rasterio(), "out_shape": shape or (window.height, window.width)}
@@ -178,7 +178,7 @@ def data_file(path: str) -> str:
     """The file to open for what a user named: for an ENVI header, the data beside it.
 
     Raises:
-        SceneError: a plain path at which there is nothing.
+        SceneError: A plain path at which there is nothing.
     """
     # Of one letter it would be a drive of Windows; longer ones are URLs or GDAL's `NETCDF:file:variable`.
     if path.startswith("/vsi") or re.match(r"\w[\w+]+:", path):
@@ -217,7 +217,7 @@ def require_whole(dataset: Any) -> None:
     """Refuse an ENVI file that is shorter than its header says, since GDAL reads zeros past its end.
 
     Raises:
-        SceneError: with both sizes.
+        SceneError: With both sizes.
     """
     header, file = tags_of(dataset, 0, "ENVI"), Path(dataset.name)
     if dataset.driver != "ENVI" or header.get("file_compression", "0").strip() != "0" or not file.is_file():

@@ -236,7 +236,7 @@ class Scene:
         """Physical values under a window, with scale, offset, nodata and masks undone.
 
         Args:
-            window: pixels of this scene, all inside its grid.
+            window: Pixels of this scene, all inside its grid.
             bands: 0-based bands in the order wanted; None for all but an alpha band.
 
         Raises:
