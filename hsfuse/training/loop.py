@@ -122,7 +122,7 @@ class Trainer:
             schedule: How long and how fast.
             checkpoint: Where to write the state at every validation; None for nowhere.
             request: What was asked for; a checkpoint of another request is refused.
-            half: Float16 or bfloat16 for autocast; None for float32.
+            half: float16 or bfloat16 for autocast; None for float32.
             processes: Those that train together; by default this one alone.
 
         Raises:
