@@ -7,7 +7,7 @@ import importlib
 import click
 
 from hsfuse import __version__
-from hsfuse.cli.console import ExitStatus, listen_for_interrupts, report_errors
+from hsfuse.cli.console import ExitStatus, run_to_the_end
 
 COMMANDS = {
     "fuse": "fuse",
@@ -55,9 +55,11 @@ def hsfuse() -> None:
 
 
 def main() -> None:
-    """Run the command line and exit with its status: 0 done, 1 failed on the way, 2 refused, 130 interrupted."""
-    listen_for_interrupts()
-    raise SystemExit(report_errors(lambda: hsfuse.main(standalone_mode=False)))
+    """Run the command line and exit with its status.
+
+    0 done, 1 failed on the way, 2 refused, 130 interrupted, 128 and its number for another signal.
+    """
+    raise SystemExit(run_to_the_end(lambda: hsfuse.main(standalone_mode=False)))
 
 
 __all__ = ["COMMANDS", "ExitStatus", "hsfuse", "main"]
