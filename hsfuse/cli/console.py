@@ -55,35 +55,31 @@ def run_to_the_end(run: Callable[[], Any]) -> int:
     return status
 
 
-def report_errors(run: Callable[[], Any]) -> int:  # noqa: PLR0911 (one return a kind of ending)
+def report_errors(run: Callable[[], Any]) -> int:
     """Run the command line; whatever goes wrong becomes one sentence on stderr and an exit status."""
     try:
-        status = run()
+        return int(run() or ExitStatus.DONE)
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.UsageError as error:
         return _say_usage(error)
-    except HsfuseError as error:
-        if signals.received() is not None:
-            return _interrupted()
-        if _debug:
-            raise
-        return _say(str(error), ExitStatus.REFUSED if isinstance(error, RequestError) else ExitStatus.FAILED)
-    except MemoryError:
-        return _say("out of memory: pass a smaller --tile or a part with --window", ExitStatus.FAILED)
-    except SystemExit:
-        if signals.received() is None:
-            raise
-        return _interrupted()
     except (click.Abort, KeyboardInterrupt):
         return _interrupted()
-    except Exception as error:
-        if signals.received() is not None:
+    except (SystemExit, Exception) as error:
+        if signals.received() is not None:  # a library may make another error of it
             return _interrupted()
-        if _debug:
+        if _debug or isinstance(error, SystemExit):
             raise
-        return _say(f"{type(error).__name__}: {error} (--debug shows where)", ExitStatus.FAILED)
-    return int(status or ExitStatus.DONE)
+        return _say(*_told(error))
+
+
+def _told(error: BaseException) -> tuple[str, ExitStatus]:
+    """The sentence and the status of what went wrong."""
+    if isinstance(error, HsfuseError):
+        return str(error), ExitStatus.REFUSED if isinstance(error, RequestError) else ExitStatus.FAILED
+    if isinstance(error, MemoryError):
+        return "out of memory: pass a smaller --tile or a part with --window", ExitStatus.FAILED
+    return f"{type(error).__name__}: {error} (--debug shows where)", ExitStatus.FAILED
 
 
 def _say_usage(error: click.UsageError) -> int:

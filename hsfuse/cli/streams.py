@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
 import sys
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,14 @@ class _Lasting(io.FileIO):
     failure: OSError | None = None
     """The first error of writing."""
 
-    def write(self, data: ReadableBuffer, /) -> int | None:
+    def write(self, data: ReadableBuffer, /) -> int:
         try:
-            return super().write(data)
+            while (written := super().write(data)) is None:  # a terminal or pipe that does not wait by itself
+                select.select([], [self.fileno()], [])
         except OSError as error:
             self.failure = self.failure or error
             return memoryview(data).nbytes
+        return written
 
 
 def make_lasting() -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 _PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
 
@@ -28,12 +27,6 @@ def as_options(sentence: str, names: Mapping[str, str]) -> str:
         return names[name] if value in {None, "True"} else f"{names[name]} {value}"
 
     return _PARAMETER.sub(option, sentence)
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """`, did you mean NAME?` where a known name is near enough; else nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f", did you mean {near[0]}?" if near else ""
 
 
 def figure(value: float, shape: str, undefined: str = "–") -> str:

@@ -217,20 +217,36 @@ def test_compiled_code_is_kept_between_runs(operands: Make) -> None:
     assert _python(code).split() == ["1", "0"]
 
 
+NOWHERE = (
+    "from numba.core import caching\n"
+    "from numba.core.caching import CacheImpl\n"
+    "for locator in CacheImpl._locator_classes:\n"
+    "    if 'UserProvided' not in locator.__name__ or {nowhere}:\n"
+    "        locator.from_function = classmethod(lambda *_: None)\n"
+    "from hsfuse.scan.cpu.elementary import kernel\n"
+    "print(kernel(lambda: 1)(), kernel(lambda: 2)())\n"
+)
+"""A read-only installation and home: numba then finds no place for its cache (root can write anywhere)."""
+
+
 def test_where_nothing_can_be_kept_the_scan_is_compiled_for_the_process() -> None:
-    """A read-only installation and home: numba then finds no place for its cache (root can write anywhere)."""
-    code = (
-        "from numba.core.caching import CacheImpl\n"
-        "for locator in CacheImpl._locator_classes:\n"
-        "    locator.from_function = classmethod(lambda *_: None)\n"
-        "from hsfuse.scan.cpu.elementary import kernel\n"
-        "print(kernel(lambda: 1)())\n"
-    )
-    assert _python(code).strip() == "1"
+    assert _python(NOWHERE.format(nowhere=True)).split() == ["1", "2"]
 
 
-def _python(code: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(
-        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
-    ).stdout
+@pytest.mark.parametrize("taken", [False, True])
+def test_where_numba_can_write_nowhere_a_private_folder_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    """It is said once; a folder of that name that others may write to is left alone."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    known = tmp_path / f"hsfuse-{os.getuid()}"
+    if taken:
+        known.mkdir()
+        known.chmod(0o777)
+    code = NOWHERE.format(nowhere=False)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.stdout.split() == ["1", "2"], ended.stderr
+    assert ended.stderr.count("NUMBA_CACHE_DIR") == 1
+    assert [path.name for path in tmp_path.iterdir()] == [known.name]
+    assert bool(list(known.rglob("*.nbi"))) is not taken
+    assert known.stat().st_mode & 0o777 == (0o777 if taken else 0o700)
