@@ -68,9 +68,7 @@ def _private_folder() -> str | None:
     except OSError as error:
         _log.warning("compiled scans are not kept, since no folder can be written (%s): set NUMBA_CACHE_DIR", error)
         return None
-    _log.warning(
-        "numba can write no cache folder: compiled scans are kept in %s (NUMBA_CACHE_DIR names another)", folder
-    )
+    _log.warning("numba can write no cache: compiled scans are kept in %s (NUMBA_CACHE_DIR names another)", folder)
     return str(folder)
 
 
