@@ -16,11 +16,12 @@ from tables import csv_rows, table, trained_name
 from training import add_training_options, evaluate, remaining, train, upper_right
 
 from hsfuse.errors import HsfuseError, OutputError, RequestError
+from hsfuse.files import check_target
 from hsfuse.fusion.methods import choose_method
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade, load_srf
 from hsfuse.imaging.psf import FWHM_PER_SIGMA
 from hsfuse.pairs.wald_level import SimulatedPair
-from hsfuse.report.csv_table import check_csv_target, write_csv
+from hsfuse.report.csv_table import write_csv
 from hsfuse.scenes import PixelWindow, parse_band_list
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def run_simulated(experiment: Experiment, options: argparse.Namespace, changes: 
                 scores[name] = evaluate(test, method, options)
     _print(experiment, test, scores, changes)
     if options.csv is not None:
-        write_csv(options.csv, csv_rows(scores, experiment.claims))
+        write_csv(options.csv, csv_rows(scores, experiment.claims), overwrite=True)
 
 
 def check_targets(options: argparse.Namespace) -> None:
@@ -193,7 +194,7 @@ def check_targets(options: argparse.Namespace) -> None:
         OutputError: They cannot.
     """
     if options.csv is not None:
-        check_csv_target(options.csv, overwrite=True)
+        check_target(options.csv, overwrite=True)
     weights = getattr(options, "weights", None)
     if weights is not None and (weights.suffix != ".safetensors" or not weights.parent.is_dir()):
         raise OutputError(f"{weights} cannot be written: name a .safetensors file in a folder that exists")

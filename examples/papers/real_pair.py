@@ -126,7 +126,7 @@ def run_pair(hsi: Path, msi: Path, options: argparse.Namespace, *, test: tuple[i
     _print(title, known, region, reduced, full)
     if options.csv is not None:
         together = {name: {**reduced.get(name, {}), **full.get(name, {})} for name in {**reduced, **full}}
-        write_csv(options.csv, csv_rows(together, None))
+        write_csv(options.csv, csv_rows(together, None), overwrite=True)
 
 
 @contextlib.contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 
 import click
 
 from hsfuse import __version__
-from hsfuse.cli.console import ExitStatus, listen_for_interrupts, report_errors
+from hsfuse.cli.console import ExitStatus, run_to_the_end
 
 COMMANDS = {
     "fuse": "fuse",
@@ -39,6 +40,19 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that words begin with.
+
+        Raises:
+            click.UsageError: There is none; one of a similar name is proposed.
+        """
+        near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        if args[0] not in COMMANDS and near:
+            ctx.fail(f"No such command {args[0]!r}, did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="hsfuse")
@@ -55,9 +69,11 @@ def hsfuse() -> None:
 
 
 def main() -> None:
-    """Run the command line and exit with its status: 0 done, 1 failed on the way, 2 refused, 130 interrupted."""
-    listen_for_interrupts()
-    raise SystemExit(report_errors(lambda: hsfuse.main(standalone_mode=False)))
+    """Run the command line and exit with its status.
+
+    0 done, 1 failed on the way, 2 refused, 130 interrupted, 128 and its number for another signal.
+    """
+    raise SystemExit(run_to_the_end(lambda: hsfuse.main(standalone_mode=False)))
 
 
 __all__ = ["COMMANDS", "ExitStatus", "hsfuse", "main"]

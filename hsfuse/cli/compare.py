@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hsfuse.cli import options
+from hsfuse.cli.console import infinite
+from hsfuse.cli.words import figure
 
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
@@ -70,7 +71,8 @@ def _content(result: Comparison) -> dict[str, Any]:
                 "name": entry.name,
                 "model": entry.model,
                 "weights": entry.weights,
-                "metrics": None if entry.scores is None else _finite(entry.scores.summary()),
+                "metrics": None if entry.scores is None else entry.scores.summary(),
+                "infinite": [] if entry.scores is None else infinite(entry.scores.summary()),
                 "seconds": entry.seconds,
                 "peak_memory_mb": entry.peak_memory_mb,
                 "error": entry.error,
@@ -90,10 +92,6 @@ def _content(result: Comparison) -> dict[str, Any]:
         "precision": result.precision,
         "warnings": list(result.warnings),
     }
-
-
-def _finite(values: dict[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def _print(result: Comparison) -> None:
@@ -119,5 +117,5 @@ def _print(result: Comparison) -> None:
 
 
 def _cell(value: float, shape: str, *, bold: bool) -> str:
-    text = "–" if math.isnan(value) else format(value, shape)
+    text = figure(value, shape)
     return f"[bold]{text}[/bold]" if bold else text

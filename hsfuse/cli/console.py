@@ -6,20 +6,23 @@ import contextlib
 import enum
 import json
 import logging
+import math
 import signal
 import sys
-import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from hsfuse.cli import signals, streams
 from hsfuse.cli.words import as_options
 from hsfuse.errors import HsfuseError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 
 class ExitStatus(enum.IntEnum):
@@ -33,54 +36,71 @@ class ExitStatus(enum.IntEnum):
 
 _debug = False
 _options: Mapping[str, str] = {}
-_interrupted = threading.Event()
 
 
-def report_errors(run: Callable[[], Any]) -> ExitStatus:  # noqa: PLR0911 (one return a kind of ending)
-    """Run the command line; whatever goes wrong becomes one sentence on stderr and an exit status."""
+def run_to_the_end(run: Callable[[], Any]) -> int:
+    """Run the command line on streams that last and with signals that leave it; returns the exit status."""
+    streams.make_lasting()
+    signals.listen()
     try:
-        status = run()
-    except click.exceptions.Exit as leave:
-        return ExitStatus(leave.exit_code)
-    except click.ClickException as error:
-        error.show()
-        return ExitStatus.REFUSED
-    except (click.Abort, KeyboardInterrupt):
-        return _say("interrupted: nothing was written", ExitStatus.INTERRUPTED)
-    except HsfuseError as error:
-        if _debug:
+        status = report_errors(run)
+        lost = streams.failure_of_stdout()
+        if lost is not None and status == ExitStatus.DONE:
+            status = _say(f"the result could not be written to standard output: {lost}", ExitStatus.FAILED)
+    except (KeyboardInterrupt, SystemExit):  # between the end of the work and here
+        if signals.received() is None:
             raise
-        return _say(str(error), ExitStatus.REFUSED if isinstance(error, RequestError) else ExitStatus.FAILED)
-    except MemoryError:
-        return _say("out of memory: pass a smaller --tile or a part with --window", ExitStatus.FAILED)
-    except Exception as error:
-        if _interrupted.is_set():
-            return _say("interrupted: nothing was written", ExitStatus.INTERRUPTED)
-        if _debug:
-            raise
-        return _say(f"{type(error).__name__}: {error} (--debug shows where)", ExitStatus.FAILED)
-    return ExitStatus(status or 0)
-
-
-def _say(sentence: str, status: ExitStatus) -> ExitStatus:
-    click.echo(f"hsfuse: {as_options(' '.join(sentence.split()), _options)}", err=True)
+        status = _interrupted()
+    signals.settle()
     return status
 
 
-def listen_for_interrupts() -> None:
-    """Remember Ctrl-C, since a library that is being loaded may make another error of it."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, _interrupt)
+def report_errors(run: Callable[[], Any]) -> int:
+    """Run the command line; whatever goes wrong becomes one sentence on stderr and an exit status."""
+    try:
+        return int(run() or ExitStatus.DONE)
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.UsageError as error:
+        return _say_usage(error)
+    except (click.Abort, KeyboardInterrupt):
+        return _interrupted()
+    except (SystemExit, Exception) as error:
+        if signals.received() is not None:  # a library may make another error of it
+            return _interrupted()
+        if _debug or isinstance(error, SystemExit):
+            raise
+        return _say(*_told(error))
 
 
-def _interrupt(number: int, frame: object) -> None:  # noqa: ARG001 (signal's)
-    _interrupted.set()
-    raise KeyboardInterrupt
+def _told(error: BaseException) -> tuple[str, ExitStatus]:
+    """The sentence and the status of what went wrong."""
+    if isinstance(error, HsfuseError):
+        return str(error), ExitStatus.REFUSED if isinstance(error, RequestError) else ExitStatus.FAILED
+    if isinstance(error, MemoryError):
+        return "out of memory: pass a smaller --tile or a part with --window", ExitStatus.FAILED
+    return f"{type(error).__name__}: {error} (--debug shows where)", ExitStatus.FAILED
 
 
-def _terminated(number: int, frame: object) -> None:  # noqa: ARG001 (signal's)
-    """Leave through every `finally`, so that nothing half-written stays behind."""
-    raise SystemExit(128 + number)
+def _say_usage(error: click.UsageError) -> int:
+    """What is wrong with the words themselves, and whose help says what is right; no words at all get the help."""
+    message = error.format_message().strip()
+    if error.ctx is None or message == error.ctx.get_help():
+        click.echo(message, err=True)
+        return ExitStatus.REFUSED
+    return _say(f"{message.rstrip('.')} (see {error.ctx.command_path} --help)", ExitStatus.REFUSED)
+
+
+def _interrupted() -> int:
+    """What a signal ends with: 130 for Ctrl-C, as a shell shows others."""
+    number = signals.received()
+    by = "" if number in {None, signal.SIGINT} else f" by {number.name}"
+    return _say(f"interrupted{by}: nothing was written", ExitStatus.INTERRUPTED if number is None else 128 + number)
+
+
+def _say(sentence: str, status: int) -> int:
+    click.echo(f"hsfuse: {as_options(' '.join(sentence.split()), _options)}", err=True)
+    return status
 
 
 @dataclass(frozen=True)
@@ -94,7 +114,7 @@ class Console:
     """1: no progress, no log; 2: no warnings either."""
 
     verbose: int
-    """1: log; 2: with details of the libraries."""
+    """1: log; 2: with its details."""
 
     options: Mapping[str, str] = field(default_factory=dict)
     """The command's option by parameter of the library."""
@@ -104,7 +124,7 @@ class Console:
         if self.as_json:
             if "warnings" in content:
                 content["warnings"] = [as_options(sentence, self.options) for sentence in content["warnings"]]
-            click.echo(json.dumps(content, allow_nan=False, default=str))
+            click.echo(json.dumps(_plain(content), allow_nan=False))
         else:
             text()
 
@@ -135,13 +155,14 @@ class Console:
     @contextlib.contextmanager
     def running(self, config: dict[str, str], *, debug: bool) -> Iterator[None]:
         """Set up logging and GDAL's configuration for the length of a command."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, _terminated)
         global _debug, _options
         _debug, _options = debug, self.options
         level = [logging.WARNING, logging.INFO, logging.DEBUG][min(self.verbose, 2)]
-        logging.basicConfig(level=logging.ERROR if self.quiet else level, format="%(message)s", stream=sys.stderr)
-        logging.getLogger("rasterio").setLevel(logging.DEBUG if self.verbose > 1 else logging.CRITICAL)
+        # Details are hsfuse's alone: what libraries have to say below a warning helps nobody on a command line.
+        least = logging.ERROR if self.quiet else logging.WARNING
+        logging.basicConfig(level=least, format="%(message)s", stream=sys.stderr)
+        logging.getLogger("hsfuse").setLevel(max(least, level) if self.quiet else level)
+        logging.getLogger("rasterio").setLevel(logging.CRITICAL)
         if not config:
             yield
             return
@@ -149,6 +170,30 @@ class Console:
 
         with rasterio.Env(**_as_rasterio_takes(config)):
             yield
+
+
+def _plain(value: Any) -> Any:  # noqa: PLR0911 (one return a kind of value)
+    """The same as JSON knows it: nouns are objects, and a number that is not finite is null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: _plain(getattr(value, entry.name)) for entry in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(part) for part in value]
+    if hasattr(value, "tolist"):  # an array, or a number of numpy's
+        return _plain(value.tolist())
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if math.isfinite(value) else None
+    return str(value)
+
+
+def infinite(values: Mapping[str, float]) -> list[str]:
+    """Names of figures that are infinite, which JSON's null does not tell from undefined ones."""
+    return [name for name, value in values.items() if math.isinf(value)]
 
 
 def _as_rasterio_takes(config: dict[str, str]) -> dict[str, Any]:

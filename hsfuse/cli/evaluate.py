@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hsfuse.cli import options
+from hsfuse.cli.console import infinite
+from hsfuse.cli.words import figure
 from hsfuse.errors import RequestError
 
 if TYPE_CHECKING:
@@ -94,7 +96,8 @@ def _refuse_contradictions(reference: str | None, related: dict[str, Any]) -> No
 def _content(result: Evaluation[Any]) -> dict[str, Any]:
     scores = result.scores
     content: dict[str, Any] = {
-        "metrics": _row(scores.summary()),
+        "metrics": scores.summary(),
+        "infinite": infinite(scores.summary()),
         "bands": [_row(row) for row in result.bands],
         "pixels": scores.pixels,
     }
@@ -106,10 +109,9 @@ def _content(result: Evaluation[Any]) -> dict[str, Any]:
 
 
 def _row(values: dict[str, Any]) -> dict[str, Any]:
-    """Numbers as JSON knows them: what is undefined or infinite becomes null."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in values.items()
-    }
+    """A band's figures; where some are infinite their names beside them."""
+    names = infinite({name: value for name, value in values.items() if isinstance(value, float)})
+    return values | ({"infinite": names} if names else {})
 
 
 def _print(result: Evaluation[Any]) -> None:
@@ -119,7 +121,8 @@ def _print(result: Evaluation[Any]) -> None:
     scores = result.scores
     table = Table("metric", "value")
     for name, value in scores.summary().items():
-        text = "undefined" if math.isnan(value) else f"{value:.4f} {_UNITS.get(name, '')}".rstrip()
+        unit = "" if math.isnan(value) else _UNITS.get(name, "")
+        text = f"{figure(value, '.4f', 'undefined')} {unit}".rstrip()
         table.add_row(_TITLES.get(name, name.upper()), text)
     Terminal().print(table)
     if result.msi_bands:

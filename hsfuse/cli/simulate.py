@@ -33,7 +33,7 @@ _INPUT, _SENSORS, _OUTPUT = "Input", "Sensors", "Output"
 )
 @options.option("--shift", type=options.ShiftType(), default=(0.0, 0.0), show_default="0,0", metavar="X,Y",
                 help="Misregistration in HSI pixels.", group=_SENSORS)  # fmt: skip
-@options.option("--seed", type=int, default=0, help="Of the noise.", group=_SENSORS)
+@options.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Of the noise.", group=_SENSORS)
 @options.option("-o", "--output", "folder", required=True, metavar="DIR",
                 help="Folder for hsi.tif, msi.tif, reference.tif and imaging.json.", group=_OUTPUT)  # fmt: skip
 @options.option("--dtype", metavar="NAME", help="Of the files.  [default: the reference's]", group=_OUTPUT)

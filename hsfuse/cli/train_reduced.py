@@ -9,6 +9,7 @@ import click
 
 from hsfuse.cli import options
 from hsfuse.cli.console import ExitStatus
+from hsfuse.cli.words import figure
 from hsfuse.errors import RequestError
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ def _print(result: TrainResult) -> None:
         table.add_column(title, justify="right", no_wrap=True)
     for name, figures in result.validation.items():
         style = "bold" if name == "trained" else None
-        table.add_row(name, f"{figures.psnr:.2f}", f"{figures.sam:.3f}", f"{figures.ergas:.3f}", style=style)
+        cells = figure(figures.psnr, ".2f"), figure(figures.sam, ".3f"), figure(figures.ergas, ".3f")
+        table.add_row(name, *cells, style=style)
     Terminal().print(table)
     click.echo(
         f"{result.output}: {result.model}, {result.parameters:,} parameters, from {result.start}, the best of "

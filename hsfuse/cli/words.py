@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -26,3 +27,12 @@ def as_options(sentence: str, names: Mapping[str, str]) -> str:
         return names[name] if value in {None, "True"} else f"{names[name]} {value}"
 
     return _PARAMETER.sub(option, sentence)
+
+
+def figure(value: float, shape: str, undefined: str = "–") -> str:
+    """A figure for people in a format such as `.2f`, also where it is infinite or undefined."""
+    if math.isnan(value):
+        return undefined
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return format(value, shape)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, overload
 from hsfuse.errors import HsfuseError, RequestError
 from hsfuse.evaluation.reference import Reference
 from hsfuse.evaluation.resolution import FullResolution, Outcome, ReducedResolution, Resolution
+from hsfuse.files import check_target
 from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.job import Job
 from hsfuse.fusion.methods import DEFAULT_METHOD, METHODS, ChosenMethod, choose_method
@@ -16,7 +17,7 @@ from hsfuse.models.weights import bundled_weights, find_weights
 from hsfuse.pairs.opening import opened, requested
 from hsfuse.pairs.pair import Pair, PairRequest
 from hsfuse.progress import SILENT
-from hsfuse.report.csv_table import check_csv_target, write_csv
+from hsfuse.report.csv_table import write_csv
 from hsfuse.scenes import Scene
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def compare(
     """
     wanted, _ = requested(pair, paths, options, after=0)
     if csv is not None:
-        check_csv_target(csv, overwrite=overwrite)
+        check_target(csv, overwrite=overwrite)
     compute = compute or Compute()
     jobs = {name: Job(method, compute, seed=seed) for name, method in choose_entrants(methods, weights).items()}
     truth = None if reference is None else Scene.open(str(reference), screen=False)
@@ -204,7 +205,7 @@ def compare(
         warnings=tuple(dict.fromkeys((*found.findings, *found.warnings, *resolution.warnings, *warnings))),
     )
     if csv is not None:
-        write_csv(csv, _table(comparison))
+        write_csv(csv, _table(comparison), overwrite=overwrite)
     return comparison
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from hsfuse.errors import OutputError
+from hsfuse.files import check_target, written_whole
 from hsfuse.imaging import load_table, sensor_names
 from hsfuse.pairs.imaging_source import ESTIMATE
 from hsfuse.pairs.opening import opened, requested
 from hsfuse.pairs.pair import PairRequest
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Unpack
 
     from hsfuse.pairs.pair import Pair, PairOptions, PathLike
@@ -69,27 +70,27 @@ def estimate(
 
     Raises:
         RequestError: The pair cannot be read or does not determine the model, or the output is there already.
+        WorkError: The disk is full or fails.
     """
     wanted, (output,) = requested(pair, paths, options, after=1)
-    path = Path(output)
-    for target in (path, *([] if plot is None else [Path(plot)])):
-        if target.exists() and not overwrite:
-            raise OutputError(f"{target} exists: pass `overwrite=True` to replace it")
-        if not target.parent.is_dir():
-            raise OutputError(f"the folder {target.parent} does not exist: make it first")
+    path = check_target(output, overwrite=overwrite)
+    if plot is not None:
+        _check_plot(plot, overwrite=overwrite)
     if isinstance(wanted, PairRequest):
         wanted = replace(wanted, srf=wanted.srf or ESTIMATE, allow_shift=True)
     found = opened(wanted)
-    if plot is not None:
-        _draw(Path(plot), found)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        found.imaging.save(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written ({error.strerror}): choose another place") from error
+    with contextlib.ExitStack() as picture:  # moved into place last: with an interrupt while drawing neither is left
+        if plot is not None:
+            _draw(picture.enter_context(written_whole(plot, overwrite=overwrite)), found)
+        found.imaging.save(path, overwrite=overwrite)
     return EstimateResult(output=path, pair=found)
+
+
+def _check_plot(plot: PathLike, *, overwrite: bool) -> None:
+    from hsfuse.report.plots import check_picture  # noqa: PLC0415 (matplotlib is an extra)
+
+    check_target(plot, overwrite=overwrite)
+    check_picture(plot)
 
 
 def _draw(path: Path, pair: Pair) -> None:

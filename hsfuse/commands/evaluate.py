@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar, overload
 from hsfuse.errors import RequestError
 from hsfuse.evaluation.consistency import FusedViews
 from hsfuse.evaluation.reference import Reference
+from hsfuse.files import check_target
 from hsfuse.metrics import FullReferenceScores, NoReference, NoReferenceScores
-from hsfuse.report.csv_table import check_csv_target, write_csv
+from hsfuse.report.csv_table import write_csv
 from hsfuse.scenes import Scene
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def evaluate(
             match, or the table cannot be written.
     """
     if csv is not None:
-        check_csv_target(csv, overwrite=overwrite)
+        check_target(csv, overwrite=overwrite)
     if (reference is None) == (pair is None):
         given = "nothing to hold it against was" if reference is None else "a reference and a pair were both"
         raise RequestError(f"{fused}: {given} given: give either the reference or the pair")
@@ -102,7 +103,7 @@ def evaluate(
         assert pair is not None
         found = _without_reference(FusedViews.open(fused, pair))
     if csv is not None:
-        write_csv(csv, _table(found))
+        write_csv(csv, _table(found), overwrite=overwrite)
     return found
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import shutil
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +14,11 @@ import numpy as np
 
 from hsfuse import __version__
 from hsfuse.errors import OutputError, RequestError, WorkError
+from hsfuse.files import check_target, move_into_place, temporary_folder
 from hsfuse.imaging import ImagingModel, WaldPair, degrade, load_psf, load_srf, parse_sensor
 from hsfuse.scenes import Bands, CogWriter, Encoding, Grid, PixelWindow, Scene, parse_band_list
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
@@ -91,8 +91,8 @@ def simulate(
     """
     if not 2 <= ratio <= 20:
         raise RequestError(f"the ratio is a whole number from 2 to 20, got {ratio}")
-    if seed < 0:
-        raise RequestError(f"the seed of the noise is 0 or above, got {seed}")
+    if not 0 <= seed < 2**63:
+        raise RequestError(f"the seed of the noise is a whole number from 0 to 2⁶³ − 1, got {seed}")
     if any(snr is not None and math.isnan(snr) for snr in (snr_hsi, snr_msi)):
         raise RequestError(f"an SNR is a number of dB, got {snr_hsi} for the HSI and {snr_msi} for the MSI")
     scene = Scene.open(str(reference))
@@ -108,7 +108,7 @@ def simulate(
     with _temporary_folder(folder) as temporary:
         _write(temporary, scene, scene.grid.crop(area), bands, chosen, wald, block.complete, sensor_bands, dtype)
         for name in FILES:
-            (temporary / name).replace(folder / name)
+            move_into_place(temporary / name, folder / name, overwrite=overwrite)
     warnings = tuple(
         f"MSI band {name} sees nothing that the reference covers and was left out" for name in loaded.left_out
     )
@@ -116,10 +116,12 @@ def simulate(
 
 
 def _checked_folder(folder: Path, *, overwrite: bool) -> Path:
-    there = [name for name in FILES if (folder / name).exists()]
+    there = [name for name in FILES if os.path.lexists(folder / name)]
     if there and not overwrite:
         raise OutputError(f"{folder} holds {', '.join(there)} already: pass `overwrite=True`, or another folder")
-    there_already = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    for name in there:
+        check_target(folder / name, overwrite=overwrite)
+    there_already = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     if not there_already.is_dir():
         raise OutputError(f"{folder} cannot be made, {there_already} is a file: choose another folder")
     return folder
@@ -130,21 +132,22 @@ def _temporary_folder(folder: Path) -> Iterator[Path]:
     """A hidden folder inside `folder`, which is made and, should the work fail, taken away again."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".simulate-", dir=folder))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder} cannot be made ({error.strerror}): choose another folder") from error
+        temporary = temporary_folder(folder / FILES[0])
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         _remove_empty(missing)
-        raise OutputError(f"{folder} cannot be written to ({error.strerror}): choose another folder") from error
-    try:
-        yield temporary
-    except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        reason = f"{folder} could not be written ({error.strerror})"
+        raise WorkError(f"{reason}: see whether the disk is full") from error
+    except BaseException:
         _remove_empty(missing)
-        if isinstance(error, OSError):
-            reason = f"{folder} could not be written ({error.strerror})"
-            raise WorkError(f"{reason}: see whether the disk is full") from error
         raise
-    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _remove_empty(folders: list[Path]) -> None:

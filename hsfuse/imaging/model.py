@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hsfuse.errors import ImagingError
+from hsfuse.files import written_whole
 from hsfuse.imaging.psf import BlurDecimate, PointSpread
 from hsfuse.imaging.srf import SpectralResponse
 
 if TYPE_CHECKING:
+    import os
+
     from numpy.typing import NDArray
 
 FORMAT = "hsfuse-imaging/1"
@@ -103,24 +104,20 @@ class ImagingModel:
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ImagingError(f"{source}: not a complete imaging model ({error})") from error
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
         """Write the model as JSON, whole or not at all: a file that is there is replaced once the new one is complete.
 
+        Args:
+            path: The file.
+            overwrite: Replace one that is there.
+
         Raises:
-            OSError: The folder or the disk does not allow it.
+            OutputError: It cannot be written there, or is there already.
+            WorkError: The disk is full or fails.
         """
         text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
-        target = Path(path)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:64]}.", dir=target.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with written_whole(path, overwrite=overwrite) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ImagingModel:
@@ -152,13 +149,6 @@ def read_small_text(path: Path, kind: str) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise ImagingError(f"{path}: cannot be read as an {kind} ({error})") from error
-
-
-def _umask() -> int:
-    """The process's file mode mask; it can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _numbers(values: Any, dimensions: int) -> NDArray[np.float64]:

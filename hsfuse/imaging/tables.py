@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -143,7 +144,9 @@ def load_table(source: str | os.PathLike[str]) -> SensorTable:
             return _bundled(name)
     path = Path(source)
     if not path.is_file():
-        raise ImagingError(f"{source}: no such file and no known sensor; known are {', '.join(sensor_names())}")
+        near = difflib.get_close_matches(str(source).lower(), sensor_names(), n=1)
+        hint = f", did you mean {near[0]}?" if near else ";"
+        raise ImagingError(f"{source}: no such file and no known sensor{hint} known are {', '.join(sensor_names())}")
     try:
         text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:

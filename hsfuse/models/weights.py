@@ -2,79 +2,31 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+import torch
+from torch.overrides import TorchFunctionMode
 
-from hsfuse import __version__
 from hsfuse.errors import WeightsError
+from hsfuse.files import shown
 from hsfuse.models import ARCHITECTURES
+from hsfuse.models.card import FORMAT, WeightsCard, read_card
+from hsfuse.models.tensor_file import TensorFile, TensorFileError, shown_value, write_tensor_file
+
+__all__ = [
+    "FORMAT", "WeightsCard", "WeightsFile", "bundled_folder", "bundled_weights", "find_weights", "open_weights",
+    "save_weights",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
     from torch import Tensor, nn
-
-FORMAT = "hsfuse-weights/1"
-_PICKLE_STARTS = (b"PK\x03\x04", b"\x80")
-
-
-@dataclass(frozen=True)
-class WeightsCard:
-    """What a weights file says of itself."""
-
-    model: str
-    """The method that it belongs to, as of `fuse --model`."""
-
-    architecture: str
-    """Key of `hsfuse.models.ARCHITECTURES`."""
-
-    config: dict[str, Any]
-    """Fields of the architecture's configuration."""
-
-    spectral: str
-    """`subspace` (serves any pair of sensors) or `full` (serves the bands it was trained on)."""
-
-    ratios: tuple[int, ...]
-    """Ratios that it was trained on."""
-
-    trained_on: tuple[str, ...] = ()
-    """Scenes."""
-
-    validated_on: tuple[str, ...] = ()
-    """Scenes that were held back."""
-
-    validation: dict[str, float] = field(default_factory=dict)
-    """Figures on them."""
-
-    data_licence: str = ""
-    """Where the scenes come from and on what terms."""
-
-    steps: int = 0
-    """Optimizer steps."""
-
-    seed: int = 0
-    """Of the training."""
-
-    preset: str = ""
-    """Named size of the network."""
-
-    sensors: tuple[str, ...] = ()
-    """The pair of sensors that they are for; empty for any."""
-
-    hsi_wavelength_nm: tuple[float, ...] = ()
-    """Centres of the HSI's bands in nm, with `--spectral full`; empty where they are not known."""
-
-    msi_bands: tuple[str, ...] = ()
-    """Names of the MSI's bands, with `--spectral full`."""
-
-    hsfuse: str = __version__
-    """Version that wrote the file."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +61,20 @@ class WeightsFile:
             WeightsError: The tensors do not fit the architecture.
         """
         config_class, build = ARCHITECTURES[self.card.architecture]
+        config = config_class(**self.card.config)
         try:
-            network = build(config_class(**self.card.config))
-            with safe_open(self.path, framework="pt") as file:
-                network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 (not a dict)
-        except (TypeError, RuntimeError, SafetensorError) as error:
+            file = TensorFile.open(self.path)
+            # Before anything is allocated: that device has shapes and no memory.
+            with torch.device("meta"), _Frugal(len(file.shapes)):
+                expected = {name: tuple(tensor.shape) for name, tensor in build(config).state_dict().items()}
+            _check_shapes(expected, file.shapes)
+            network = build(config)
+            network.load_state_dict(file.tensors())
+        except (TensorFileError, RuntimeError, OSError) as error:
             reason = str(error).splitlines()[0]
-            raise WeightsError(f"{self.path}: its tensors do not fit {self.card.architecture} ({reason})") from error
+            raise WeightsError(
+                f"{shown(self.path)}: its tensors do not fit {self.card.architecture} ({reason})"
+            ) from error
         return network.eval()
 
 
@@ -123,54 +82,59 @@ def open_weights(path: str | os.PathLike[str]) -> WeightsFile:
     """Read the header of a weights file.
 
     Raises:
-        WeightsError: The file is missing, a pickle, not safetensors, or not written by hsfuse.
+        WeightsError: The file is missing, a pickle, not safetensors, or not written by hsfuse; what it says of itself
+            is of the wrong kind, or asks for a network that its tensors cannot be.
     """
-    path = Path(path)
     try:
-        with path.open("rb") as file:
-            start = file.read(4)
+        file = TensorFile.open(path)
+        return WeightsFile(file.path, read_card(file))
     except OSError as error:
         raise WeightsError(
-            f"{path}: cannot be read ({error.strerror}); `hsfuse weights list` shows what is bundled"
+            f"{shown(path)}: cannot be read ({error.strerror}){_suggestion(str(path))}; `hsfuse weights list` shows "
+            "what is bundled"
         ) from error
-    if start.startswith(_PICKLE_STARTS):
-        raise WeightsError(
-            f"{path} is a pickle, as torch.save writes it; hsfuse never unpickles, since that can run any code: "
-            "give it a .safetensors file that hsfuse wrote",
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is not a safetensors file ({error})") from error
-    return WeightsFile(path, _card(metadata, path))
+    except TensorFileError as error:
+        raise WeightsError(f"{shown(path)} {error}") from error
 
 
-def _card(metadata: dict[str, str], path: Path) -> WeightsCard:
-    try:
-        content = json.loads(metadata["hsfuse"])
-        if content.pop("format") != FORMAT:
-            raise WeightsError(f"{path}: its format is not {FORMAT}: it needs another version of hsfuse")
-        content = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
-        card = WeightsCard(**content)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WeightsError(f"{path} is a safetensors file, but not one of hsfuse (its header is missing)") from error
-    if card.architecture not in ARCHITECTURES:
-        known = ", ".join(sorted(ARCHITECTURES))
-        raise WeightsError(f"{path} holds the architecture {card.architecture!r}, this hsfuse knows {known}")
-    return card
+class _Frugal(TorchFunctionMode):
+    """Breaks off the building of a network that takes far more steps than the tensors of a file could need."""
+
+    def __init__(self, tensors: int) -> None:
+        super().__init__()
+        self._left = 1000 + 20 * tensors
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise TensorFileError("it has more blocks than the file has tensors")
+        return func(*args, **(kwargs or {}))
+
+
+def _check_shapes(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> None:
+    for name in sorted(expected.keys() ^ found.keys())[:1]:
+        raise TensorFileError(f"{shown_value(name)} is {'missing' if name in expected else 'not one of its'}")
+    for name, shape in expected.items():
+        if shape != found[name]:
+            raise TensorFileError(f"{name} has shape {found[name]} where {shape} is due")
+
+
+def _suggestion(name: str) -> str:
+    near = difflib.get_close_matches(name, [path.stem for path in bundled_folder().glob("*.safetensors")], n=1)
+    return f", did you mean {near[0]}?" if near else ""
 
 
 def save_weights(network_state: dict[str, Tensor], card: WeightsCard, path: str | os.PathLike[str]) -> WeightsFile:
-    """Write a weights file, whole or not at all."""
-    path = Path(path)
-    temporary = path.with_name(path.name + ".part")
-    header = json.dumps({"format": FORMAT, **asdict(card)})
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network_state.items()}
-    # Not by save_file, whose files only their owner may read.
-    temporary.write_bytes(save(tensors, metadata={"hsfuse": header}))
-    temporary.replace(path)
-    return WeightsFile(path, card)
+    """Write a weights file, whole or not at all; one that is there is replaced.
+
+    Raises:
+        OutputError: It cannot be written there.
+        WorkError: The disk is full or fails.
+    """
+    write_tensor_file(path, network_state, {"format": FORMAT, **asdict(card)})
+    return WeightsFile(Path(path), card)
 
 
 def bundled_folder() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hsfuse.imaging import ImagingModel, Misregistration, SensorTable
+
+
+def check_picture(path: str | os.PathLike[str]) -> None:
+    """Find out before any work is done for it whether a picture could be drawn under that name.
+
+    Raises:
+        RequestError: matplotlib is not installed, or cannot write what the suffix says.
+    """
+    known = _figure_class()().canvas.get_supported_filetypes()
+    suffix = Path(path).suffix.removeprefix(".").lower()
+    if suffix not in known:
+        raise RequestError(f"{path}: the picture's name ends in none of .{', .'.join(sorted(known))}: choose .png")
 
 
 def plot_imaging(

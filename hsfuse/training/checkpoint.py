@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-
 from hsfuse.errors import RequestError
+from hsfuse.models.tensor_file import TensorFile, TensorFileError, write_tensor_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,10 +104,7 @@ class Checkpoint:
             "loss_scale": self.loss_scale,
             "history": [asdict(record) for record in self.history],
         }
-        temporary = path.with_name(path.name + ".part")
-        contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        save_file(contiguous, temporary, metadata={"hsfuse": json.dumps(header)})
-        temporary.replace(path)
+        write_tensor_file(path, tensors, header)
 
     @classmethod
     def read(cls, path: Path, request: str) -> Checkpoint:
@@ -119,24 +114,21 @@ class Checkpoint:
             RequestError: It is no checkpoint, or one of another request.
         """
         try:
-            with safe_open(path, framework="pt") as file:
-                header: dict[str, Any] = json.loads((file.metadata() or {})["hsfuse"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            file = TensorFile.open(path)
+            _check_header(file.content, path, request)
+            tensors = file.tensors()
+        except (TensorFileError, OSError) as error:
             raise RequestError(f"{path} is no checkpoint of hsfuse: leave `resume` out to start anew") from error
-        if header.get("format") != FORMAT:
-            raise RequestError(f"{path} is a checkpoint of another version of hsfuse: leave `resume` out to start anew")
-        if header["request"] != request:
-            raise RequestError(
-                f"{path} belongs to a training with other inputs or options: repeat those, or leave `resume` out to "
-                "start anew"
-            )
+        return cls._of(file.content, tensors)
+
+    @classmethod
+    def _of(cls, header: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in _under(tensors, "optimizer.").items():
-            index, key = name.split(".", 1)
+            index, _, key = name.partition(".")
             moments.setdefault(int(index), {})[key] = value
         return cls(
-            request,
+            header["request"],
             header["step"],
             header["elapsed"],
             header["best_score"],
@@ -147,6 +139,25 @@ class Checkpoint:
             _under(tensors, "best."),
             moments,
         )
+
+    def check_fits(self, state: dict[str, Tensor], path: Path) -> None:
+        """Hold the weights against those of a network that is to go on with them.
+
+        Args:
+            state: Of the network.
+            path: Where the checkpoint was read.
+
+        Raises:
+            RequestError: A tensor is missing, superfluous or of another shape.
+        """
+        shapes = {name: value.shape for name, value in state.items()}
+        fits = all(
+            {name: value.shape for name, value in weights.items()} == shapes
+            for weights in (self.network, self.averaged, self.best_weights)
+        )
+        sizes = [value.shape for value in state.values()]
+        if not fits or not all(_is_of_one(moment, sizes) for moment in self.moments.values()):
+            raise RequestError(f"{path} holds the state of another network: leave `resume` out to start anew")
 
 
 def optimizer_moments(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Tensor]]:
@@ -161,3 +172,46 @@ def _flat(moments: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _is_of_one(moment: dict[str, Tensor], sizes: list[torch.Size]) -> bool:
+    return all(not value.shape or value.shape in sizes for value in moment.values())
+
+
+def _check_header(header: dict[str, Any], path: Path, request: str) -> None:
+    if header.get("format") != FORMAT:
+        raise RequestError(f"{path} is a checkpoint of another version of hsfuse: leave `resume` out to start anew")
+    history = header.get("history")
+    sound = (
+        isinstance(header.get("request"), str)
+        and _is_number(header.get("step"), int)
+        and _is_number(header.get("elapsed"))
+        and _is_number(header.get("best_score"))
+        and isinstance(header.get("loss_scale"), dict)
+        and isinstance(history, list)
+        and all(_is_record(record) for record in history)
+    )
+    if not sound:
+        raise RequestError(f"{path} is a damaged checkpoint: leave `resume` out to start anew")
+    if header["request"] != request:
+        raise RequestError(
+            f"{path} belongs to a training with other inputs or options: repeat those, or leave `resume` out to "
+            "start anew"
+        )
+
+
+def _is_number(value: Any, kind: type = Real) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _is_record(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {entry.name for entry in fields(Record)}
+        and _is_number(value["step"], int)
+        and all(_is_number(value[name]) for name in ("elapsed", "learning_rate"))
+        and (value["loss"] is None or _is_number(value["loss"]))
+        and isinstance(value["figures"], dict)
+        and all(_is_number(figure) for figure in value["figures"].values())
+        and isinstance(value["best"], bool)
+    )

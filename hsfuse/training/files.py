@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from hsfuse.errors import OutputError, RequestError
+from hsfuse.files import check_target, written_whole
 from hsfuse.report.csv_table import write_csv
-from hsfuse.report.plots import plot_training
+from hsfuse.report.plots import check_picture, plot_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,37 +51,41 @@ class TrainingFiles:
         """
         if self.output.suffix != _SUFFIX:
             raise OutputError(f"{self.output} does not end in {_SUFFIX}: name the weights file so")
-        if not self.output.parent.is_dir():
-            raise OutputError(f"the folder {self.output.parent} does not exist: make it first")
-        if self.checkpoint.exists() and not resume and not overwrite:
+        check_target(self.output, overwrite=True)
+        if os.path.lexists(self.checkpoint) and not resume and not overwrite:
             raise OutputError(
                 f"{self.checkpoint} is left of an interrupted training: pass `resume=True` to go on with it, or "
                 "`overwrite=True` to start anew"
             )
-        if not overwrite and not (resume and self.checkpoint.exists()):
-            for target in (self.output, self.log, self.picture):
-                if target.exists():
-                    raise OutputError(f"{target} exists: pass `overwrite=True` to replace it")
+        replaced = overwrite or (resume and self.checkpoint.exists())
+        check_target(self.checkpoint, overwrite=True)
+        for target in (self.output, self.log, self.picture):
+            check_target(target, overwrite=replaced)
 
     def write(self, save: Callable[[Path], object], history: Sequence[Record]) -> None:
         """Write the weights by `save`, and the log.
 
         Raises:
-            OutputError: One of them cannot be written.
+            OutputError: Something stands there now that is no file.
+            WorkError: The disk is full or fails.
         """
-        try:
-            save(self.output)
-        except OSError as error:
-            raise OutputError(f"{self.output} cannot be written ({error}): choose another place") from error
-        write_csv(self.log, [_row(record) for record in history])
+        save(self.output)
+        write_csv(self.log, [_row(record) for record in history], overwrite=True)
 
     def draw(self, history: Sequence[Record], validation: Mapping[str, Figures]) -> Path | None:
-        """Draw the curves beside the weights; None without matplotlib."""
+        """Draw the curves beside the weights; None without matplotlib.
+
+        Raises:
+            OutputError: As of `write`.
+            WorkError: As of `write`.
+        """
         psnr = {name: figures.psnr for name, figures in validation.items()}
         try:
-            plot_training(self.picture, [_row(record) for record in history], psnr)
+            check_picture(self.picture)
         except RequestError:
             return None
+        with written_whole(self.picture, overwrite=True) as temporary:
+            plot_training(temporary, [_row(record) for record in history], psnr)
         return self.picture
 
 

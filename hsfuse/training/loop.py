@@ -133,7 +133,10 @@ class Trainer:
         self._path, self._request, self._half = checkpoint, request, half
         self._device = next(network.parameters()).device
         # Before the processes meet in `wrap`: the first of them is not to have written a new one by then.
-        saved = Checkpoint.read(checkpoint, request) if checkpoint is not None and checkpoint.exists() else None
+        saved: Checkpoint | None = None
+        if checkpoint is not None and checkpoint.exists():
+            saved = Checkpoint.read(checkpoint, request)
+            saved.check_fits(network.state_dict(), checkpoint)
         self._wrapped = self._processes.wrap(network)
         # With torch's eps of 1e-8 Adam makes whole steps of rounding errors where a gradient is zero but for them, as
         # that of the bias of attention's keys: results would depend on how a batch is shared out.

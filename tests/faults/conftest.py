@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ import hsfuse as package
 from hsfuse.cli import main
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from conftest import WriteRaster
 
 RNG = np.random.default_rng(8)
@@ -120,6 +123,15 @@ class Bench:
 
     def _changed(self, before: dict[str, str]) -> set[str]:
         return {name for name, _ in before.items() ^ listing(self.folder).items()}
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """What a command does with signals ends with the test."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -217,20 +217,57 @@ def test_compiled_code_is_kept_between_runs(operands: Make) -> None:
     assert _python(code).split() == ["1", "0"]
 
 
+NOWHERE = (
+    "from numba.core.caching import CacheImpl\n"
+    "for locator in CacheImpl._locator_classes:\n"
+    "    if 'UserProvided' not in locator.__name__ or {nowhere}:\n"
+    "        locator.from_function = classmethod(lambda *_: None)\n"
+    "from small import one, two\n"
+    "print(one(), two())\n"
+)
+"""A read-only installation and home: numba then finds no place for its cache (root can write anywhere)."""
+
+
+@pytest.fixture
+def small_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module of two kernels, and an empty folder for temporary files."""
+    source = "from hsfuse.scan.cpu.elementary import kernel\none = kernel(lambda: 1)\ntwo = kernel(lambda: 2)\n"
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "small.py").write_text(source)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'code'}:{os.environ.get('PYTHONPATH', '')}")
+    return tmp_path / "temporary"
+
+
+@pytest.mark.usefixtures("small_kernels")
 def test_where_nothing_can_be_kept_the_scan_is_compiled_for_the_process() -> None:
-    """A read-only installation and home: numba then finds no place for its cache (root can write anywhere)."""
-    code = (
-        "from numba.core.caching import CacheImpl\n"
-        "for locator in CacheImpl._locator_classes:\n"
-        "    locator.from_function = classmethod(lambda *_: None)\n"
-        "from hsfuse.scan.cpu.elementary import kernel\n"
-        "print(kernel(lambda: 1)())\n"
+    assert _python(NOWHERE.format(nowhere=True)).split() == ["1", "2"]
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_where_numba_can_write_nowhere_a_private_folder_serves(small_kernels: Path, *, taken: bool) -> None:
+    """It is said once; a folder of that name that others may write to is left alone."""
+    known = small_kernels / f"hsfuse-{os.getuid()}"
+    if taken:
+        known.mkdir()
+        known.chmod(0o777)
+    code = NOWHERE.format(nowhere=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=_environment(), capture_output=True, text=True, check=False
     )
-    assert _python(code).strip() == "1"
+    assert ended.stdout.split() == ["1", "2"], ended.stderr
+    assert ended.stderr.count("NUMBA_CACHE_DIR") == 1
+    assert list(small_kernels.iterdir()) == [known]
+    assert len(list(known.rglob("*.nbi"))) == (0 if taken else 2)
+    assert known.stat().st_mode & 0o777 == (0o777 if taken else 0o700)
 
 
 def _python(code: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.run(
-        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+        [sys.executable, "-c", code], env=_environment(), check=True, capture_output=True, text=True
     ).stdout
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": f"{Path(__file__).parents[2]}:{os.environ.get('PYTHONPATH', '')}"}

@@ -9,15 +9,21 @@ next to one, so a memory of a million steps stays exact to float32's own noise.
 # mypy: ignore-errors
 # ruff: noqa: ANN001, ANN201
 
+import atexit
+import contextlib
 import hashlib
 import logging
+import os
+import shutil
+import stat
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import config, njit
 
 from hsfuse.scan.cpu.lanes import ROUNDING, at_least, at_most, broadcast, fused, power_of_two
 
@@ -34,15 +40,50 @@ def kernel(function: Callable[..., Any]) -> Any:
     """Compile with numba what Python calls, and keep it on disk between runs.
 
     Numba stores beside the module, else in the user's cache folder (``NUMBA_CACHE_DIR``); where neither can
-    be written the code is compiled anew in each process. Numba looks only at the kernel's own file to see
-    whether it changed; the name, which becomes the stored file's, therefore carries a digest of all of them.
+    be written the code is kept in a temporary folder of the user's own. Numba looks only at the kernel's own file
+    to see whether it changed; the name, which becomes the stored file's, therefore carries a digest of all of them.
     """
     function.__qualname__ += "_" + _digest_of_sources()
     try:
         return njit(cache=True, **_OPTIONS)(function)
-    except RuntimeError as problem:  # numba: "no locator available"
-        _log.debug("compiled scans are not kept between runs: %s", problem)
+    except RuntimeError:  # numba: "no locator available"
+        return _kept_privately(function)
+
+
+def _kept_privately(function: Callable[..., Any]) -> Any:
+    before, config.CACHE_DIR = config.CACHE_DIR, _private_folder() or config.CACHE_DIR
+    try:
+        return njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:
         return compiled(function)
+    finally:
+        config.CACHE_DIR = before
+
+
+@cache
+def _private_folder() -> str | None:
+    """Where nobody else can put code; None where not even a temporary folder can be written. Said once a process."""
+    try:
+        folder = _own_folder()
+    except OSError as error:
+        _log.warning("compiled scans are not kept, since no folder can be written (%s): set NUMBA_CACHE_DIR", error)
+        return None
+    _log.warning("numba can write no cache: compiled scans are kept in %s (NUMBA_CACHE_DIR names another)", folder)
+    return str(folder)
+
+
+def _own_folder() -> Path:
+    user = os.getuid() if hasattr(os, "getuid") else -1
+    folder = Path(tempfile.gettempdir()) / f"hsfuse-{user}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    facts = folder.lstat()
+    if stat.S_ISDIR(facts.st_mode) and facts.st_uid == user and not facts.st_mode & 0o077:
+        return folder
+    # Someone else's, who could put code there: one for this process alone.
+    private = Path(tempfile.mkdtemp(prefix="hsfuse-"))
+    atexit.register(shutil.rmtree, private, ignore_errors=True)
+    return private
 
 
 @cache
