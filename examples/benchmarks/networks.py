@@ -34,7 +34,7 @@ from hsfuse.models import mamba
 from hsfuse.models.mgdunlss import SubspaceMGDuNLSSConfig, SubspaceMGDuNLSSNet
 from hsfuse.models.ssrfn import PRESETS, SubspaceSSRFNConfig, SubspaceSSRFNNet
 from hsfuse.models.weights import WeightsCard, save_weights
-from hsfuse.subspace.adapter import SceneCondition, SubspaceInputs
+from hsfuse.subspace.linear_model import SceneCondition, SubspaceInputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -30,7 +30,7 @@ from hsfuse.subspace.patch import PairPatch
 from hsfuse.training.episodes import (
     SENSOR_BANDS,
     Episode,
-    Reference,
+    ReferenceImage,
     cut_batch,
     place_patches,
     random_view,
@@ -71,9 +71,9 @@ PATCH = 36
 VALIDATION_VIEWS = (("vnir-4", 3), ("vnir-swir-10", 4), ("vnir-4-broad", 4), ("vnir-swir-6", 3))
 
 
-def load_references(data: Path) -> list[Reference]:
+def load_references(data: Path) -> list[ReferenceImage]:
     """Every scene under DATA, cut to finite values, with wavelengths known or spread evenly over 400–2500 nm."""
-    references: list[Reference] = []
+    references: list[ReferenceImage] = []
     references += [
         _reference(path.stem, scipy.io.loadmat(path)["data"].transpose(2, 0, 1))
         for path in sorted((data / "abu").glob("*.mat"))
@@ -91,16 +91,16 @@ def load_references(data: Path) -> list[Reference]:
             wavelength = np.array([float(source.tags(band)["wavelength"]) for band in source.indexes])
             image = source.read().astype(np.float32)
             known = np.isfinite(image).all(axis=(1, 2)) & (image != source.nodata).all(axis=(1, 2))
-        references.append(Reference(path.stem, image[known], wavelength[known]))
+        references.append(ReferenceImage(path.stem, image[known], wavelength[known]))
     return references
 
 
-def _reference(name: str, image: NDArray[np.generic], span: tuple[float, float] = (400, 2500)) -> Reference:
+def _reference(name: str, image: NDArray[np.generic], span: tuple[float, float] = (400, 2500)) -> ReferenceImage:
     values = np.ascontiguousarray(image, dtype=np.float32)
-    return Reference(name, values, np.linspace(*span, len(values)))
+    return ReferenceImage(name, values, np.linspace(*span, len(values)))
 
 
-def _enmap(folder: Path) -> Reference:
+def _enmap(folder: Path) -> ReferenceImage:
     """The block of 96 × 64 pixels that six of the tiles make, without the bands that are all nodata."""
     image = np.zeros((224, 64, 96), np.float32)
     for path in folder.glob("*.tif"):
@@ -111,10 +111,10 @@ def _enmap(folder: Path) -> Reference:
             wavelength = np.array([float(source.tags(band)["wavelength"]) for band in source.indexes])
             image[:, row : row + 32, column - 64 : column - 32] = source.read()
     filled = (image > -32768).all(axis=(1, 2))
-    return Reference("enmap", image[filled], wavelength[filled])
+    return ReferenceImage("enmap", image[filled], wavelength[filled])
 
 
-def training_views(references: Sequence[Reference], generator: np.random.Generator) -> Reference:
+def training_views(references: Sequence[ReferenceImage], generator: np.random.Generator) -> ReferenceImage:
     """A scene at random: as it is, turned coarser by two, or only its bands below 1000 nm."""
     reference = references[int(generator.integers(len(references)))]
     image, wavelength = reference.image, reference.wavelength_nm
@@ -125,13 +125,13 @@ def training_views(references: Sequence[Reference], generator: np.random.Generat
     if generator.random() < 0.2 and visible.sum() > 30:
         image, wavelength = image[visible], wavelength[visible]
     gain = np.exp(generator.normal(0, 0.2, (len(image), 1, 1))).astype(np.float32)
-    return Reference(reference.name, image * gain, wavelength)
+    return ReferenceImage(reference.name, image * gain, wavelength)
 
 
 class Episodes:
     """What to train on: a pool of episodes by ratio, one of them replaced by a new one at every step."""
 
-    def __init__(self, references: Sequence[Reference], validator: Validator, size: int = 100) -> None:
+    def __init__(self, references: Sequence[ReferenceImage], validator: Validator, size: int = 100) -> None:
         """Keep `size` episodes a ratio at most."""
         self.references, self.size = references, size
         self.validate = validator
@@ -168,7 +168,7 @@ class Episodes:
 class Validator:
     """PSNR and SAM over the Bayesian estimate on fixed pairs of the validation scenes, 30 dB HSI and 35 dB MSI."""
 
-    def __init__(self, references: Sequence[Reference]) -> None:
+    def __init__(self, references: Sequence[ReferenceImage]) -> None:
         """Simulate every scene under every view that its bands cover."""
         self.cases: list[tuple[str, Bayes, Tensor, Tensor, Tensor, tuple[float, float]]] = []
         for reference in references:
@@ -178,7 +178,7 @@ class Validator:
                     self.cases.append(case)
 
     def _case(
-        self, reference: Reference, bands: str, ratio: int
+        self, reference: ReferenceImage, bands: str, ratio: int
     ) -> tuple[str, Bayes, Tensor, Tensor, Tensor, tuple[float, float]] | None:
         centres, widths = SENSOR_BANDS[bands]
         inside = [i for i, nm in enumerate(centres) if nm < reference.wavelength_nm.max()]
@@ -197,10 +197,10 @@ class Validator:
         """Mean gains of `network`, and the least gain in PSNR; a decibel weighs as much as a degree."""
         gains = []
         for name, estimate, hsi, msi, truth, before in self.cases:
-            inputs, adapter = estimate.inputs(hsi, msi), estimate.adapter
+            inputs, linear_model = estimate.inputs(hsi, msi), estimate.linear_model
             with torch.no_grad():
-                coefficients = network(inputs.batched(), adapter.condition())[0]
-            quality = _quality(adapter.decode(coefficients, inputs, hsi), truth)
+                coefficients = network(inputs.batched(), linear_model.condition())[0]
+            quality = _quality(linear_model.decode(coefficients, inputs, hsi), truth)
             gains.append((quality[0] - before[0], quality[1] - before[1]))
             if log:
                 logging.info("%s: bayes %.2f dB %.2f°, gain %+.2f dB %+.2f°", name, *before, *gains[-1])
@@ -241,7 +241,7 @@ def build(model: str, settings: dict[str, int]) -> SubspaceMGDuNLSSNet | Subspac
     return SubspaceSSRFNNet(SubspaceSSRFNConfig(**settings))
 
 
-def export(trainer: Trainer, model: str, validator: Validator, training: Sequence[Reference], path: Path) -> None:
+def export(trainer: Trainer, model: str, validator: Validator, training: Sequence[ReferenceImage], path: Path) -> None:
     """Write the best weights of a run as an hsfuse weights file, with what they gain on the validation scenes."""
     network = trainer.network
     assert isinstance(network, SubspaceMGDuNLSSNet | SubspaceSSRFNNet)

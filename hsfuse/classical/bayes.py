@@ -27,7 +27,7 @@ from hsfuse.classical.edge_prior import WHITE, EdgePrior, WeightedLaplacian
 from hsfuse.classical.observation import MsiObservation
 from hsfuse.classical.posterior import NormalEquations, Preconditioner, conjugate_gradients, local_variance
 from hsfuse.imaging import upsample
-from hsfuse.subspace.adapter import SceneAdapter
+from hsfuse.subspace.linear_model import LinearModel
 from hsfuse.subspace.outliers import screened
 from hsfuse.subspace.patch import usable_pixels
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.imaging import BlurDecimate, ImagingModel
-    from hsfuse.subspace.adapter import SubspaceInputs
+    from hsfuse.subspace.linear_model import SubspaceInputs
     from hsfuse.subspace.patch import PairPatch
 
 LEAST_NOISE = 0.05
@@ -94,7 +94,7 @@ class BayesCoordinates:
 class Bayes:
     """The posterior's mean over one tile. What lies far outside of it hardly matters, but nowhere not at all."""
 
-    adapter: SceneAdapter
+    linear_model: LinearModel
     """The subspace, the prediction W that is the prior's mean, and B."""
 
     observation: MsiObservation
@@ -130,41 +130,41 @@ class Bayes:
         Raises:
             SceneError: Too few valid pixels.
         """
-        adapter = SceneAdapter.fit(patches, imaging, size)
+        linear_model = LinearModel.fit(patches, imaging, size)
         patches = screened(patches, imaging)
-        observation = MsiObservation.of(adapter, Covariances.of(patches, imaging), imaging)
-        hsi_noise = adapter.subspace.noise.double().square().clamp_min(LEAST_NOISE)
-        missed = _missed(patches, adapter, hsi_noise)
+        observation = MsiObservation.of(linear_model, Covariances.of(patches, imaging), imaging)
+        hsi_noise = linear_model.subspace.noise.double().square().clamp_min(LEAST_NOISE)
+        missed = _missed(patches, linear_model, hsi_noise)
         coordinates = BayesCoordinates.fit(missed, hsi_noise, observation.precision())
         prior = EdgePrior.fit(patches, observation.noise)
-        return cls(adapter, observation, hsi_noise.float(), coordinates, prior)
+        return cls(linear_model, observation, hsi_noise.float(), coordinates, prior)
 
     @property
     def bytes_a_pixel(self) -> int:
         """Working memory by fine pixel beyond the tile's bands: a dozen sets of K images."""
-        return 4 * 12 * self.adapter.size
+        return 4 * 12 * self.linear_model.size
 
     @torch.no_grad()
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse Y (C, h, w) and P (c, r·h, r·w) to float32 (C, r·h, r·w)."""
         inputs = self.inputs(hsi, msi)
-        return self.adapter.decode(inputs.initial, inputs, hsi)
+        return self.linear_model.decode(inputs.initial, inputs, hsi)
 
     def inputs(self, hsi: Tensor, msi: Tensor) -> SubspaceInputs:
         """What a network is given of a tile, Y (C, h, w) and P (c, r·h, r·w): this estimate is where it starts."""
-        inputs = self.adapter.inputs(hsi, msi)
+        inputs = self.linear_model.inputs(hsi, msi)
         return replace(inputs, initial=self.coefficients(inputs, msi))
 
     @torch.no_grad()
     def coefficients(self, inputs: SubspaceInputs, msi: Tensor) -> Tensor:
-        """A (K, r·h, r·w) of what the adapter makes of a tile, and of its P (c, r·h, r·w)."""
-        place, msi = self.coordinates, self.adapter.ranges.msi.mended(msi)
+        """A (K, r·h, r·w) of what the linear model makes of a tile, and of its P (c, r·h, r·w)."""
+        place, msi = self.coordinates, self.linear_model.ranges.msi.mended(msi)
         equations = self._equations(msi)
         missed = inputs.hsi - self._blur(inputs.msi)
         weighted = _mixed(place.to_coefficients.to(msi).T / self.hsi_noise.to(msi), missed)
         right = self._blur.adjoint(weighted) + self._msi_term(msi)
         start = upsample(
-            _mixed(place.from_coefficients, missed * self.adapter.prediction.keep.to(msi)[:, None, None]),
+            _mixed(place.from_coefficients, missed * self.linear_model.prediction.keep.to(msi)[:, None, None]),
             self._blur.ratio,
         )
         precondition = Preconditioner.of(equations, place.unseen)
@@ -187,7 +187,7 @@ class Bayes:
 
     @property
     def _blur(self) -> BlurDecimate:
-        return self.adapter.blur
+        return self.linear_model.blur
 
     def _equations(self, msi: Tensor) -> NormalEquations:
         laplacian = WeightedLaplacian.of(self.prior.weights(msi), msi.shape[-2:])
@@ -196,7 +196,7 @@ class Bayes:
 
     def _msi_term(self, msi: Tensor) -> Tensor:
         """Tᵀ Rᵀ (P − o − R W P) / s_m², (K, H, W): what P shows beyond the prediction."""
-        prediction, place = self.adapter.prediction, self.coordinates
+        prediction, place = self.linear_model.prediction, self.coordinates
         response = self.observation.response.double()
         gather = place.to_coefficients.double().T @ (response / self.observation.noise.double()[:, None]).T  # (K, c)
         weights = prediction.weights.double()
@@ -211,13 +211,13 @@ def _mixed(matrix: Tensor, images: Tensor) -> Tensor:
     return mixed
 
 
-def _missed(patches: Sequence[PairPatch], adapter: SceneAdapter, hsi_noise: Tensor) -> Tensor:
+def _missed(patches: Sequence[PairPatch], linear_model: LinearModel, hsi_noise: Tensor) -> Tensor:
     """Q⁻¹: covariance of Y − B W P at low resolution less the HSI's noise, eigenvalues floored, float64 (K, K)."""
     pixels = []
     for patch in patches:
-        predicted = adapter.prediction.predict(adapter.blur(patch.msi))
-        missed = adapter.subspace.encode(patch.hsi) - predicted
-        pixels.append(missed[:, usable_pixels(patch, adapter.blur)].double())
+        predicted = linear_model.prediction.predict(linear_model.blur(patch.msi))
+        missed = linear_model.subspace.encode(patch.hsi) - predicted
+        pixels.append(missed[:, usable_pixels(patch, linear_model.blur)].double())
     rest = torch.cat(pixels, dim=1)
     covariance = rest @ rest.T / rest.shape[1] - torch.diag(hsi_noise)
     values, vectors = torch.linalg.eigh(covariance)

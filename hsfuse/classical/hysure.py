@@ -8,7 +8,7 @@ via subspace-based regularization: X = E A with A the minimiser of
 solved by SALSA, a form of ADMM, with all convolutions by FFT (the appendix).
 
 What is settled here: R, B and the phase of the decimation M are those of the imaging model; E and the data
-terms are in units of the noise (see `hsfuse.subspace.adapter`), so that the λ_m of 1 is the likelihood's and
+terms are in units of the noise (see `hsfuse.subspace.linear_model`), so that the λ_m of 1 is the likelihood's and
 λ_φ needs no tuning by scene: the authors' program has 5e-4 for images scaled to 1, which is 0.1 for noise of
 0.005. Ten dimensions, as there. The iteration starts from the linear estimate instead of zero, so it takes 50
 steps, not 200. What the subspace leaves out is added back.
@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from hsfuse.classical.circulant import Circulant, differences, differences_adjoint
 from hsfuse.classical.covariances import Covariances
 from hsfuse.classical.observation import MsiObservation
-from hsfuse.subspace.adapter import SceneAdapter
+from hsfuse.subspace.linear_model import LinearModel
 from hsfuse.subspace.outliers import screened
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _LEAST_NOISE = 0.05  # variance in units of the bands' scales: a noise-free pair
 class HySure:
     """The minimiser over one tile. What lies far outside of it hardly matters, but nowhere not at all."""
 
-    adapter: SceneAdapter
+    linear_model: LinearModel
     """The subspace E, and the linear estimate that the iteration starts from."""
 
     psf: PointSpread
@@ -85,22 +85,22 @@ class HySure:
         Raises:
             SceneError: Too few valid pixels.
         """
-        adapter = SceneAdapter.fit(patches, imaging, size)
+        linear_model = LinearModel.fit(patches, imaging, size)
         patches = screened(patches, imaging)
         found = Covariances.of(patches, imaging)
-        observation = MsiObservation.of(adapter, found, imaging)
-        noise = max(float((adapter.subspace.noise**2).mean()), _LEAST_NOISE)
+        observation = MsiObservation.of(linear_model, found, imaging)
+        noise = max(float((linear_model.subspace.noise**2).mean()), _LEAST_NOISE)
         weight = noise / observation.noise
         psf = imaging.psf.shifted(imaging.shift)
         response, offset = observation.response.float(), observation.offset.float()
-        return cls(adapter, psf, response, offset, weight.float(), smoothness * noise)
+        return cls(linear_model, psf, response, offset, weight.float(), smoothness * noise)
 
     @torch.no_grad()
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse Y (C, h, w) and P (c, r·h, r·w) to float32 (C, r·h, r·w)."""
-        inputs = self.adapter.inputs(hsi, msi)
-        coefficients = self._solve(inputs.hsi, self.adapter.ranges.msi.mended(msi), inputs.initial)
-        return self.adapter.decode(coefficients, inputs, hsi)
+        inputs = self.linear_model.inputs(hsi, msi)
+        coefficients = self._solve(inputs.hsi, self.linear_model.ranges.msi.mended(msi), inputs.initial)
+        return self.linear_model.decode(coefficients, inputs, hsi)
 
     def _solve(self, coarse: Tensor, msi: Tensor, start: Tensor) -> Tensor:
         """A (K, r·h, r·w) of the HSI's coefficients (K, h, w), P and a first estimate."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from hsfuse.classical.injection import BICUBIC_REACH, blur_reach
-from hsfuse.subspace.adapter import SceneAdapter
+from hsfuse.subspace.linear_model import LinearModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SubspaceLinear:
-    """X̂ = D (W P + ↑(A − W P B)) + what the subspace leaves out; see `SceneAdapter`."""
+    """X̂ = D (W P + ↑(A − W P B)) + what the subspace leaves out; see `LinearModel`."""
 
-    adapter: SceneAdapter
+    linear_model: LinearModel
     """The subspace and the linear prediction of the scene."""
 
     @classmethod
@@ -34,15 +34,15 @@ class SubspaceLinear:
         Raises:
             SceneError: Too few valid pixels.
         """
-        return cls(SceneAdapter.fit(patches, imaging, size))
+        return cls(LinearModel.fit(patches, imaging, size))
 
     @property
     def margin(self) -> int:
         """HSI pixels at the rim of a tile that depend on what lies outside."""
-        return BICUBIC_REACH + blur_reach(self.adapter.blur)
+        return BICUBIC_REACH + blur_reach(self.linear_model.blur)
 
     @torch.no_grad()
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse Y (C, h, w) and P (c, r·h, r·w) to float32 (C, r·h, r·w)."""
-        inputs = self.adapter.inputs(hsi, msi)
-        return self.adapter.decode(inputs.initial, inputs, hsi)
+        inputs = self.linear_model.inputs(hsi, msi)
+        return self.linear_model.decode(inputs.initial, inputs, hsi)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from hsfuse.classical.covariances import Covariances
     from hsfuse.imaging import ImagingModel
-    from hsfuse.subspace.adapter import SceneAdapter
+    from hsfuse.subspace.linear_model import LinearModel
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class MsiObservation:
     vary."""
 
     @classmethod
-    def of(cls, adapter: SceneAdapter, found: Covariances, imaging: ImagingModel) -> Self:
+    def of(cls, linear_model: LinearModel, found: Covariances, imaging: ImagingModel) -> Self:
         """Of the moments of a scene.
 
         The misfit at low resolution is taken for white noise that B has averaged, so the noise covers what the
         subspace and the SRF leave unexplained.
         """
-        subspace = adapter.subspace
+        subspace = linear_model.subspace
         scale, mean, basis = subspace.scale.double(), subspace.mean.double(), subspace.basis.double()
         gain, offset = found.radiometry(imaging)
         to_msi = torch.from_numpy(imaging.srf.matrix) * gain[:, None] * scale  # (c, C) of scaled bands

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.imaging import ImagingModel
-    from hsfuse.subspace.adapter import SceneAdapter, SubspaceInputs
+    from hsfuse.subspace.linear_model import LinearModel, SubspaceInputs
     from hsfuse.subspace.patch import PairPatch
 
 logger = logging.getLogger(__name__)
@@ -36,13 +36,16 @@ class SubspaceCorrection:
     coefficients: int
     """K."""
 
-    def __call__(self, adapter: SceneAdapter, inputs: SubspaceInputs) -> Tensor:
+    def __call__(self, linear_model: LinearModel, inputs: SubspaceInputs) -> Tensor:
         """The corrected coefficients (K, H, W), on the network's device; the scene may have fewer than the network."""
         device = next(self.network.parameters()).device
-        batch, condition = inputs.batched().padded(self.coefficients), adapter.condition().padded(self.coefficients)
+        batch, condition = (
+            inputs.batched().padded(self.coefficients),
+            linear_model.condition().padded(self.coefficients),
+        )
         with torch.no_grad():
             corrected: Tensor = self.network(to_device(batch, device), to_device(condition, device))[0]
-        return corrected[: adapter.size].to(inputs.initial.device)
+        return corrected[: linear_model.size].to(inputs.initial.device)
 
 
 class NetworkMethod:
@@ -101,10 +104,10 @@ class FittedNetwork:
 
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse a tile: Y (C, h, w) and P (c, r·h, r·w) to (C, r·h, r·w)."""
-        adapter = self.estimate.adapter
+        linear_model = self.estimate.linear_model
         # Spectra stay in float32 whatever the engine chose for the network: half holds three digits.
         with torch.autocast(hsi.device.type, enabled=False):
             inputs = self.estimate.inputs(hsi, msi)
-        corrected = self.correction(adapter, inputs).float() if self.trust > 0 else inputs.initial
+        corrected = self.correction(linear_model, inputs).float() if self.trust > 0 else inputs.initial
         with torch.autocast(hsi.device.type, enabled=False):
-            return adapter.decode(torch.lerp(inputs.initial, corrected, self.trust), inputs, hsi)
+            return linear_model.decode(torch.lerp(inputs.initial, corrected, self.trust), inputs, hsi)

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from hsfuse.subspace.adapter import SceneAdapter, SubspaceInputs
+    from hsfuse.subspace.linear_model import LinearModel, SubspaceInputs
     from hsfuse.subspace.patch import PairPatch
 
-    Correction = Callable[[SceneAdapter, SubspaceInputs], Tensor]
+    Correction = Callable[[LinearModel, SubspaceInputs], Tensor]
 
 _LEAST_PIXELS = 64
 _UNKNOWN = 0.5  # where the scene is too small to tell
@@ -39,7 +39,7 @@ def calibrated_trust(
     """How much of a network's correction to add on a scene, 0 to 1, fitted one Wald level down.
 
     Args:
-        correct: Coefficients (K, H, W) by the network, of an adapter and its inputs.
+        correct: Coefficients (K, H, W) by the network, of an linear_model and its inputs.
         patches: Parts of the scene.
         imaging: R and B.
         coefficients: K.
@@ -62,17 +62,17 @@ def least_squares_trust(correct: Correction, estimate: Bayes, known: Iterable[Wa
     Every band counts by its own error under the estimate that is corrected.
 
     Args:
-        correct: Coefficients (K, H, W) by the network, of an adapter and its inputs.
+        correct: Coefficients (K, H, W) by the network, of an linear_model and its inputs.
         estimate: Of the scene: what is corrected.
         known: Parts of it with their truth.
     """
-    along, energy, adapter = 0.0, 0.0, estimate.adapter
+    along, energy, linear_model = 0.0, 0.0, estimate.linear_model
     for block in known:
         hsi, msi = block.patch.hsi, block.patch.msi
         inputs = estimate.inputs(hsi, msi)
-        correction = correct(adapter, inputs) - inputs.initial
-        bands = adapter.subspace.decode(correction) - adapter.subspace.decode(torch.zeros_like(correction))
-        missed = (block.truth - adapter.decode(inputs.initial, inputs, hsi))[:, block.valid]
+        correction = correct(linear_model, inputs) - inputs.initial
+        bands = linear_model.subspace.decode(correction) - linear_model.subspace.decode(torch.zeros_like(correction))
+        missed = (block.truth - linear_model.decode(inputs.initial, inputs, hsi))[:, block.valid]
         weight = 1 / (missed**2).mean(dim=1).clamp_min(1e-30)
         along += float((weight * (bands[:, block.valid] * missed).sum(dim=1)).sum())
         energy += float((weight * (bands[:, block.valid] ** 2).sum(dim=1)).sum())

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from hsfuse.subspace.adapter import SceneCondition, SubspaceInputs
+    from hsfuse.subspace.linear_model import SceneCondition, SubspaceInputs
 
 
 class BSRU(nn.Module):

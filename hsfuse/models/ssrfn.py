@@ -39,7 +39,7 @@ from hsfuse.models.ssrfn_blocks import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from hsfuse.subspace.adapter import SceneCondition, SubspaceInputs
+    from hsfuse.subspace.linear_model import SceneCondition, SubspaceInputs
 
 PRESETS: dict[str, dict[str, int]] = {
     "paper": {"width": 160},

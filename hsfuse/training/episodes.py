@@ -1,7 +1,7 @@
 """Episodes: a reference image seen through a random imaging model, brought into its spectral subspace.
 
 Universal weights learn from many scenes under many sensors: each episode draws a spectral response, a point
-spread, a ratio and noise, fits the scene's adapter on the simulated pair, and keeps the coefficients only, so
+spread, a ratio and noise, fits the scene's estimate on the simulated pair, and keeps the coefficients only, so
 that hundreds of them fit in memory and one batch may mix scenes of any number of bands.
 """
 
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from hsfuse.classical import Bayes
 from hsfuse.imaging import BlurDecimate, ImagingModel, PointSpread, SpectralResponse, degrade
-from hsfuse.subspace.adapter import SceneAdapter, SceneCondition, SubspaceInputs
+from hsfuse.subspace.linear_model import LinearModel, SceneCondition, SubspaceInputs
 from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ SENSOR_BANDS = {
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferenceImage:
     """A hyperspectral image taken as the truth."""
 
     name: str
@@ -118,15 +118,15 @@ class ErrorUnits:
     @classmethod
     def of(cls, estimate: Bayes, hsi: Tensor, msi: Tensor, truth: Tensor, valid: Tensor) -> ErrorUnits:
         """Out of the estimate of a part of the scene: Y (C, h, w), P (c, H, W), X (C, H, W), bool (H, W)."""
-        inputs, adapter = estimate.inputs(hsi, msi), estimate.adapter
-        missed = (adapter.decode(inputs.initial, inputs, hsi) - truth)[:, valid]
+        inputs, linear_model = estimate.inputs(hsi, msi), estimate.linear_model
+        missed = (linear_model.decode(inputs.initial, inputs, hsi) - truth)[:, valid]
         band_error = (missed**2).mean(dim=1).clamp_min(1e-12).sqrt()
-        spread_bands = _spread_bands(adapter)  # (C, K): ΔX = spread_bands ΔA
+        spread_bands = _spread_bands(linear_model)  # (C, K): ΔX = spread_bands ΔA
         relative = spread_bands / band_error[:, None]
         metric = _root(spread_bands.T @ spread_bands)
         energy = (truth[:, valid] ** 2).sum(dim=0)
         least = 1e-3 * float(energy.mean())
-        error = metric.T @ (inputs.initial - adapter.subspace.encode(truth))[:, valid]
+        error = metric.T @ (inputs.initial - linear_model.subspace.encode(truth))[:, valid]
         angle = error.square().sum(dim=0) / energy.clamp_min(least)
         return cls(_root(relative.T @ relative / len(relative)), metric, float(angle.mean().clamp_min(1e-30)), least)
 
@@ -154,7 +154,7 @@ class View:
     """Of the noise."""
 
 
-def random_view(reference: Reference, generator: np.random.Generator, ratios: Sequence[int]) -> View:
+def random_view(reference: ReferenceImage, generator: np.random.Generator, ratios: Sequence[int]) -> View:
     """Draw sensors for a scene: response, blur, ratio and noise as they occur, and errors in what is assumed."""
     ratio = int(generator.choice(list(ratios)))
     srf = _random_response(reference.wavelength_nm, generator)
@@ -203,7 +203,7 @@ def _random_response(wavelength_nm: NDArray[np.float64], generator: np.random.Ge
     return SpectralResponse(response / response.sum(axis=1, keepdims=True), names, wavelength_nm)
 
 
-def simulate_episode(reference: Reference, view: View, size: int = 10) -> Episode:
+def simulate_episode(reference: ReferenceImage, view: View, size: int = 10) -> Episode:
     """Simulate the pair of a view and bring it into its subspace of `size` coefficients."""
     wald = degrade(reference.image, view.truth, snr_hsi=view.snr_hsi, snr_msi=view.snr_msi, seed=view.seed)
     hsi, msi, truth = (torch.from_numpy(part) for part in (wald.hsi, wald.msi, wald.reference))
@@ -226,8 +226,8 @@ def make_episode(
     known = valid.float()
     return Episode(
         estimate.inputs(hsi, msi),
-        estimate.adapter.subspace.encode(truth),
-        estimate.adapter.condition(),
+        estimate.linear_model.subspace.encode(truth),
+        estimate.linear_model.condition(),
         psf,
         units,
         known,
@@ -235,8 +235,8 @@ def make_episode(
     )
 
 
-def _spread_bands(adapter: SceneAdapter) -> Tensor:
-    return adapter.subspace.basis * adapter.subspace.scale[:, None]
+def _spread_bands(linear_model: LinearModel) -> Tensor:
+    return linear_model.subspace.basis * linear_model.subspace.scale[:, None]
 
 
 def _root(gram: Tensor) -> Tensor:

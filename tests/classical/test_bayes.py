@@ -91,13 +91,13 @@ def test_conjugate_gradients_find_the_dense_solution() -> None:
 def test_the_estimate_minimises_the_equation_of_the_docstring(known_pair: Callable[..., KnownPair]) -> None:
     pair = known_pair(6, noise=0.004, edge=20)
     fitted = replace(Bayes.fit([pair.patch], pair.model, 6), steps=200, tolerance=1e-4)
-    inputs = fitted.adapter.inputs(pair.hsi, pair.msi)
+    inputs = fitted.linear_model.inputs(pair.hsi, pair.msi)
     found = fitted.coefficients(inputs, pair.msi)
 
     def cost(coefficients: Tensor) -> float:
         observation, place = fitted.observation, fitted.coordinates
         coefficients = coefficients.double()
-        misfit = inputs.hsi.double() - fitted.adapter.blur(coefficients)
+        misfit = inputs.hsi.double() - fitted.linear_model.blur(coefficients)
         seen = torch.einsum("ck,khw->chw", observation.response, coefficients) + observation.offset[:, None, None]
         away = coefficients - inputs.msi.double()
         half = torch.einsum("kl,lhw->khw", place.from_coefficients.double(), away)
@@ -168,8 +168,8 @@ def test_a_tile_is_the_whole_beyond_its_margin_where_the_solver_is_let_run(mixed
 def test_the_posterior_spread_is_the_errors(known_pair: Callable[..., KnownPair]) -> None:
     pair = known_pair(8, edge=30, noise=0.004)
     fitted = Bayes.fit([pair.patch], pair.model)
-    found = fitted.coefficients(fitted.adapter.inputs(pair.hsi, pair.msi), pair.msi)
-    error = (found - fitted.adapter.subspace.encode(pair.truth)).square().mean(dim=(1, 2)).sqrt()
+    found = fitted.coefficients(fitted.linear_model.inputs(pair.hsi, pair.msi), pair.msi)
+    error = (found - fitted.linear_model.subspace.encode(pair.truth)).square().mean(dim=(1, 2)).sqrt()
     spread = fitted.posterior_spread(pair.msi)
     assert spread.shape == found.shape
     ratio = error / spread.square().mean(dim=(1, 2)).sqrt()
@@ -187,5 +187,5 @@ def test_without_noise_the_number_of_coefficients_grows(known_pair: Callable[...
     sizes = []
     for noise in (0.0, 0.02):
         pair = known_pair(12, noise=noise)
-        sizes.append(Bayes.fit([pair.patch], pair.model).adapter.size)
+        sizes.append(Bayes.fit([pair.patch], pair.model).linear_model.size)
     assert sizes[0] >= 11 > sizes[1] >= 6

@@ -59,7 +59,7 @@ def listing(folder: Path) -> dict[str, str]:
 
 def work(kind: Kind, first: int, last: int, report: int) -> None:
     """Run mutants in this process; a line of JSON on the descriptor `report` for each."""
-    from hsfuse.cli import main  # noqa: PLC0415 (only here)
+    from hsfuse.cli import main
 
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)

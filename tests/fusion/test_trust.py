@@ -31,10 +31,10 @@ def test_a_correction_that_overdoes_is_shrunk_to_what_is_right(overdone, trust):
     """Of `overdone` times the step to the truth's coefficients 1 / `overdone` is right, and never more than all."""
     block, _, estimate = simulated()
 
-    def correct(adapter, inputs):
+    def correct(linear_model, inputs):
         # what the decoded image misses, in coefficients: adding all of it is the best that coefficients can do
-        missed = block.truth - adapter.decode(inputs.initial, inputs, block.patch.hsi)
-        step = torch.einsum("ck,chw->khw", adapter.subspace.basis / adapter.subspace.scale[:, None], missed)
+        missed = block.truth - linear_model.decode(inputs.initial, inputs, block.patch.hsi)
+        step = torch.einsum("ck,chw->khw", linear_model.subspace.basis / linear_model.subspace.scale[:, None], missed)
         return inputs.initial + overdone * step
 
     bands_outside = 1e-3  # of the error lies outside of the subspace
@@ -44,10 +44,10 @@ def test_a_correction_that_overdoes_is_shrunk_to_what_is_right(overdone, trust):
 def test_a_correction_that_is_noise_is_not_trusted():
     block, model, estimate = simulated()
 
-    def correct(adapter, inputs):
+    def correct(linear_model, inputs):
         generator = torch.Generator().manual_seed(1)
         noise = torch.randn(inputs.initial.shape, generator=generator)
-        return inputs.initial + adapter.prediction.residual[:, None, None] * noise
+        return inputs.initial + linear_model.prediction.residual[:, None, None] * noise
 
     assert least_squares_trust(correct, estimate, [block]) < 0.02
     assert calibrated_trust(correct, [block.patch], model, K) < 0.05
@@ -56,7 +56,7 @@ def test_a_correction_that_is_noise_is_not_trusted():
 def test_the_noise_that_degrading_takes_is_restored_before_trust_is_fitted():
     """Smoothing pays where there is noise. One level down a noisy pair would look calm, and smoothing like harm."""
 
-    def smooth(adapter, inputs):
+    def smooth(linear_model, inputs):
         padded = F.pad(inputs.initial[None], (1, 1, 1, 1), mode="replicate")
         return F.avg_pool2d(padded, 3, 1)[0]
 

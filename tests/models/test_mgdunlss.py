@@ -14,7 +14,7 @@ from hsfuse.models.mgdunlss import (
     SubspaceMGDuNLSSConfig,
     SubspaceMGDuNLSSNet,
 )
-from hsfuse.subspace.adapter import SceneCondition, SubspaceInputs
+from hsfuse.subspace.linear_model import SceneCondition, SubspaceInputs
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,7 @@ from hsfuse.models.ssrfn_blocks import (
     attend_unlike,
 )
 from hsfuse.models.weights import WeightsCard, save_weights
-from hsfuse.subspace.adapter import SceneCondition, SubspaceInputs
+from hsfuse.subspace.linear_model import SceneCondition, SubspaceInputs
 from hsfuse.subspace.patch import PairPatch
 
 BLOCKS = Blocks("both", "row", 8)

@@ -6,14 +6,14 @@ import torch
 
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade
 from hsfuse.pairs.wald_level import WaldBlock
-from hsfuse.subspace.adapter import SceneAdapter
+from hsfuse.subspace.linear_model import LinearModel
 
 from ..fusion.conftest import textured
 
 
-def psnr(adapter, block):
-    inputs = adapter.inputs(block.patch.hsi, block.patch.msi)
-    fused = adapter.decode(inputs.initial, inputs, block.patch.hsi)
+def psnr(linear_model, block):
+    inputs = linear_model.inputs(block.patch.hsi, block.patch.msi)
+    fused = linear_model.decode(inputs.initial, inputs, block.patch.hsi)
     error = ((fused - block.truth) ** 2).mean(dim=(1, 2))
     return float((10 * torch.log10(block.truth.amax(dim=(1, 2)) ** 2 / error)).mean())
 
@@ -24,7 +24,7 @@ def test_the_noise_in_the_low_resolution_error_is_not_upsampled():
         PointSpread.gaussian(3, 1.0),
     )
     block = WaldBlock.of(degrade(textured(90, 90), model, snr_hsi=20, snr_msi=35))
-    adapter = SceneAdapter.fit([block.patch], model, 10)
-    careless = replace(adapter, prediction=replace(adapter.prediction, keep=torch.ones(adapter.size)))
-    assert psnr(adapter, block) > psnr(careless, block) + 0.1
-    assert bool((adapter.prediction.keep < 0.9).any())
+    linear_model = LinearModel.fit([block.patch], model, 10)
+    careless = replace(linear_model, prediction=replace(linear_model.prediction, keep=torch.ones(linear_model.size)))
+    assert psnr(linear_model, block) > psnr(careless, block) + 0.1
+    assert bool((linear_model.prediction.keep < 0.9).any())

@@ -13,7 +13,7 @@ from hsfuse.models.bands import BandNetwork
 from hsfuse.models.mgdunlss import MGDuNLSSConfig, MGDuNLSSNet, SubspaceMGDuNLSSConfig, SubspaceMGDuNLSSNet
 from hsfuse.pairs.wald_level import ReducedPair, SimulatedPair
 from hsfuse.scenes import PairBlock, PixelWindow
-from hsfuse.training.episodes import Reference
+from hsfuse.training.episodes import ReferenceImage
 
 
 @dataclass
@@ -78,7 +78,7 @@ def pair_levels(pair, model):
 def reference():
     scene = load_indian_pines()
     image = np.asarray(scene["tensor"], np.float32).transpose(2, 0, 1)[::2, :72, :72]
-    return Reference("indian-pines", np.ascontiguousarray(image), np.array(scene["ticks"][1])[::2])
+    return ReferenceImage("indian-pines", np.ascontiguousarray(image), np.array(scene["ticks"][1])[::2])
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ import torch
 
 from hsfuse.errors import SceneError
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade, upsample
-from hsfuse.subspace.adapter import SceneAdapter
 from hsfuse.subspace.basis import SpectralSubspace, band_noise
+from hsfuse.subspace.linear_model import LinearModel
 from hsfuse.subspace.patch import PairPatch
 
 RATIO = 3
@@ -40,17 +40,17 @@ def psnr(image, truth):
 
 def test_as_many_members_as_msi_bands_are_recovered_exactly():
     hsi, msi, truth, model = simulated(mixed_scene())
-    adapter = SceneAdapter.fit([PairPatch.all_valid(hsi, msi)], model)
-    inputs = adapter.inputs(hsi, msi)
-    assert psnr(adapter.decode(inputs.initial, inputs, hsi), truth) > 55
+    linear_model = LinearModel.fit([PairPatch.all_valid(hsi, msi)], model)
+    inputs = linear_model.inputs(hsi, msi)
+    assert psnr(linear_model.decode(inputs.initial, inputs, hsi), truth) > 55
 
 
 def test_noise_costs_less_than_it_would_if_it_were_upsampled():
     hsi, msi, truth, model = simulated(mixed_scene(), snr=25)
-    adapter = SceneAdapter.fit([PairPatch.all_valid(hsi, msi)], model)
-    inputs = adapter.inputs(hsi, msi)
-    fused = adapter.decode(inputs.initial, inputs, hsi)
-    careless = fused + upsample(hsi - adapter.subspace.decode(inputs.hsi), RATIO)
+    linear_model = LinearModel.fit([PairPatch.all_valid(hsi, msi)], model)
+    inputs = linear_model.inputs(hsi, msi)
+    fused = linear_model.decode(inputs.initial, inputs, hsi)
+    careless = fused + upsample(hsi - linear_model.subspace.decode(inputs.hsi), RATIO)
     assert psnr(fused, truth) > psnr(careless, truth) + 3
 
 
@@ -58,9 +58,9 @@ def test_a_rare_spectrum_outside_of_the_subspace_is_kept():
     image = mixed_scene()
     image[33, 27:33, 27:33] += 1.0  # one band only, in one place
     hsi, msi, _, model = simulated(image, snr=35)
-    adapter = SceneAdapter.fit([PairPatch.all_valid(hsi, msi)], model, size=4)
-    inputs = adapter.inputs(hsi, msi)
-    fused = adapter.decode(inputs.initial, inputs, hsi)
+    linear_model = LinearModel.fit([PairPatch.all_valid(hsi, msi)], model, size=4)
+    inputs = linear_model.inputs(hsi, msi)
+    fused = linear_model.decode(inputs.initial, inputs, hsi)
     assert float(fused[33, 28:32, 28:32].mean() - fused[32, 28:32, 28:32].mean()) > 0.6
 
 
@@ -90,13 +90,13 @@ def test_noise_is_found_in_every_band_with_many_and_with_few_pixels(count, toler
 
 def test_invalid_pixels_do_not_enter_statistics():
     hsi, msi, _, model = simulated(mixed_scene())
-    clean = SceneAdapter.fit([PairPatch.all_valid(hsi, msi)], model)
-    part = SceneAdapter.fit([PairPatch.all_valid(hsi[:, :, :14], msi[:, :, :42])], model)
+    clean = LinearModel.fit([PairPatch.all_valid(hsi, msi)], model)
+    part = LinearModel.fit([PairPatch.all_valid(hsi[:, :, :14], msi[:, :, :42])], model)
     valid, msi_valid = torch.ones(20, 20, dtype=torch.bool), torch.ones(60, 60, dtype=torch.bool)
     valid[:, 14:] = False
     broken = hsi.clone()
     broken[:, :, 14:] = 1e6
-    holed = SceneAdapter.fit([PairPatch(broken, valid, msi, msi_valid)], model)
+    holed = LinearModel.fit([PairPatch(broken, valid, msi, msi_valid)], model)
     torch.testing.assert_close(holed.subspace.mean, part.subspace.mean)
     assert not torch.allclose(holed.subspace.mean, clean.subspace.mean)
     # a hole of the MSI takes the HSI pixels out whose PSF reaches into it
@@ -104,17 +104,16 @@ def test_invalid_pixels_do_not_enter_statistics():
     msi = msi.clone()
     msi[:, 30, 30] = 1e6
     assert (
-        SceneAdapter.fit([PairPatch(hsi, torch.ones_like(valid), msi, msi_valid)], model).prediction.residual.max()
-        < 1e3
+        LinearModel.fit([PairPatch(hsi, torch.ones_like(valid), msi, msi_valid)], model).prediction.residual.max() < 1e3
     )
 
 
 def test_mixing_is_what_the_msi_makes_of_coefficients():
     hsi, msi, truth, model = simulated(mixed_scene())
     msi = 3 * msi + 0.5  # other units than the HSI's
-    adapter = SceneAdapter.fit([PairPatch.all_valid(hsi, msi)], model, size=4)
-    prediction = adapter.prediction
-    seen = torch.einsum("kj,jhw->khw", prediction.mixing, adapter.subspace.encode(truth))
+    linear_model = LinearModel.fit([PairPatch.all_valid(hsi, msi)], model, size=4)
+    prediction = linear_model.prediction
+    seen = torch.einsum("kj,jhw->khw", prediction.mixing, linear_model.subspace.encode(truth))
     seen += prediction.mixing_offset[:, None, None]
     error = (seen - prediction.predict(msi)).std() / prediction.predict(msi).std()
     assert error < 0.05
@@ -124,13 +123,13 @@ def test_units_do_not_matter():
     hsi, msi, _, model = simulated(mixed_scene(), snr=35)
     fused = []
     for scale in (1.0, 1e4):
-        adapter = SceneAdapter.fit([PairPatch.all_valid(hsi * scale, msi * scale)], model)
-        inputs = adapter.inputs(hsi * scale, msi * scale)
-        fused.append(adapter.decode(inputs.initial, inputs, hsi * scale) / scale)
+        linear_model = LinearModel.fit([PairPatch.all_valid(hsi * scale, msi * scale)], model)
+        inputs = linear_model.inputs(hsi * scale, msi * scale)
+        fused.append(linear_model.decode(inputs.initial, inputs, hsi * scale) / scale)
     torch.testing.assert_close(fused[0], fused[1], rtol=1e-3, atol=1e-3)
 
 
 def test_too_few_pixels_are_refused():
     hsi, msi, _, model = simulated(mixed_scene())
     with pytest.raises(SceneError, match="at least 8"):
-        SceneAdapter.fit([PairPatch.all_valid(hsi[:, :2, :2], msi[:, :6, :6])], model)
+        LinearModel.fit([PairPatch.all_valid(hsi[:, :2, :2], msi[:, :6, :6])], model)

@@ -104,7 +104,7 @@ class SceneCondition:
 
 
 @dataclass(frozen=True)
-class SceneAdapter:
+class LinearModel:
     """The subspace and the linear prediction of one scene, fitted once and handed to every tile."""
 
     subspace: SpectralSubspace
@@ -120,7 +120,7 @@ class SceneAdapter:
     """Where values may lie: what lies beyond would ring through a network or an iteration."""
 
     @classmethod
-    def fit(cls, patches: Sequence[PairPatch], imaging: ImagingModel, size: int | None = 10) -> SceneAdapter:
+    def fit(cls, patches: Sequence[PairPatch], imaging: ImagingModel, size: int | None = 10) -> LinearModel:
         """Fit on parts of a scene.
 
         Args:
