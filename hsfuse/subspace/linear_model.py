@@ -2,7 +2,7 @@
 
 A scene's bands are expressed in K coefficients, and so are the MSI's, through a linear prediction fitted at low
 resolution; neither the number of HSI bands nor of MSI bands is left. The linear prediction plus what it missed at
-low resolution is the linear estimate, which networks correct.
+low resolution is the linear estimate, from which the Bayesian one starts.
 
 Everything is noise-aware, the subspace (`hsfuse.subspace.basis`) and the prediction, because the upsampled noise of
 the HSI is the largest error that a careless subspace method makes: four decibels of mean PSNR at 30 dB in the HSI, on
@@ -58,7 +58,7 @@ class SubspaceInputs:
 
 @dataclass(frozen=True)
 class SceneCondition:
-    """What a subspace network is told of the scene, batched: R and B as they act on coefficients, and spreads."""
+    """What a subspace network knows of the scene, batched: R and B as they act on coefficients, and spreads."""
 
     mixing: Tensor
     """Coefficients as the MSI and the linear prediction show them, (B, K, K)."""
@@ -145,7 +145,7 @@ class LinearModel:
         return self.subspace.size
 
     def condition(self) -> SceneCondition:
-        """What a network is told of the scene, as a batch of one."""
+        """What a network knows of the scene, as a batch of one."""
         prediction, subspace = self.prediction, self.subspace
         return SceneCondition(
             prediction.mixing[None],

@@ -44,7 +44,7 @@ class Adaptation:
 
     @property
     def sentence(self) -> str:
-        """What the user is told."""
+        """A sentence for the user."""
         figures = (
             f"PSNR {self.before.psnr:.2f} → {self.after.psnr:.2f} dB and SAM {self.before.sam:.3f} → "
             f"{self.after.sam:.3f}° on the held-back part of the pair, one level down, after {self.steps} steps"
