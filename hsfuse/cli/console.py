@@ -34,6 +34,8 @@ class ExitStatus(enum.IntEnum):
     INTERRUPTED = 130
 
 
+_LONGEST = 2000  # characters of a sentence
+
 _debug = False
 _options: Mapping[str, str] = {}
 
@@ -99,7 +101,10 @@ def _interrupted() -> int:
 
 
 def _say(sentence: str, status: int) -> int:
-    click.echo(f"hsfuse: {as_options(' '.join(sentence.split()), _options)}", err=True)
+    text = " ".join(as_options(sentence, _options).split())
+    if len(text) > _LONGEST:  # a value out of a damaged file
+        text = f"{text[: _LONGEST - 200]} … {text[-200:]}"
+    click.echo(f"hsfuse: {text}", err=True)
     return status
 
 

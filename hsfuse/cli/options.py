@@ -263,7 +263,9 @@ wavelengths = option(
 msi_wavelengths = option(
     "--msi-wavelengths", metavar="FILE", help="The same of the MSI.  [default: the file's own]", group=_INPUT
 )
-mask = option("--mask", metavar="FILE", help="Raster over the scenes, not 0 where pixels are bad.", group=_INPUT)
+mask = option(
+    "--mask", metavar="FILE", help="Raster over the scenes, not 0 where pixels are bad.  [default: none]", group=_INPUT
+)
 quality_mask = option(
     "--quality-mask/--no-quality-mask", default=True, group=_INPUT,
     help="Leave out what the products' own quality layers flag: cloud, shadow, saturation.",

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
+import sys
 import threading
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Protocol
+
+    class _Unraisable(Protocol):
+        exc_type: type[BaseException]
+        exc_value: BaseException | None
+        exc_traceback: TracebackType | None
+        err_msg: str | None
+        object: object
+
+
+_log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 5.0
+_AGAIN_SECONDS = 0.05
 
 _ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -25,6 +44,8 @@ class _State:
 def listen() -> None:
     """From now on Ctrl-C, SIGTERM and SIGHUP leave the run; under `nohup` the last is ignored, as it was."""
     _State.received, _State.settled = None, False
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _lost
     if threading.current_thread() is not threading.main_thread():
         return
     for number in _ENDING:
@@ -33,8 +54,14 @@ def listen() -> None:
 
 
 def settle() -> None:
-    """The run is over: a signal that comes now has nothing to end any more, and must not change the status."""
+    """The run is over: a signal that comes now has nothing to end any more, and must not change the status.
+
+    Ignored by the system: the interpreter takes its own handlers away long before it ends.
+    """
     _State.settled = True
+    if threading.current_thread() is threading.main_thread():
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def received() -> signal.Signals | None:
@@ -51,3 +78,19 @@ def _leave(number: int, frame: object) -> None:  # noqa: ARG001 (signal's)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(128 + number)
+
+
+def _lost(unraisable: _Unraisable) -> None:
+    """An exception that Python cannot pass on, as from a function that a C library calls.
+
+    If a signal raised it, the signal is sent again; else it is a detail: libraries fail so at words of a damaged file
+    that are no UTF-8, and report the damage itself as well.
+    """
+    number = _State.received
+    if number is not None and isinstance(unraisable.exc_value, (KeyboardInterrupt, SystemExit)):
+        _State.received = None
+        again = threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+        return
+    _log.debug("ignored in %r: %s: %s", unraisable.object, unraisable.exc_type.__name__, unraisable.exc_value)

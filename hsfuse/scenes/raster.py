@@ -223,7 +223,8 @@ def require_whole(dataset: Any) -> None:
     if dataset.driver != "ENVI" or header.get("file_compression", "0").strip() != "0" or not file.is_file():
         return
     numbers = dataset.width * dataset.height * sum(np.dtype(name).itemsize for name in dataset.dtypes)
-    needed, size = int(header.get("header_offset", 0)) + numbers, file.stat().st_size
+    offset = header.get("header_offset", "").strip()
+    needed, size = (int(offset) if offset.isdecimal() else 0) + numbers, file.stat().st_size  # as GDAL reads it
     if size < needed:
         raise SceneError(
             f"{dataset.name}: cut off, {size} bytes where its header asks for {needed}: fetch the file again"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import hsfuse as package
 from hsfuse.cli import main
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "indian-pines"
 
@@ -37,15 +36,6 @@ class RunHere(Protocol):
     """The `hsfuse` fixture."""
 
     def __call__(self, *words: str | Path) -> Ended: ...
-
-
-@pytest.fixture(autouse=True)
-def own_signals() -> Iterator[None]:
-    """What a command does with signals ends with the test."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

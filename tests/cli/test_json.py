@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
+from hsfuse.cli.console import Console
+from hsfuse.models.weights import find_weights, save_weights
+
 from .conftest import EXAMPLE
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import WriteRaster
 
     from .conftest import Ended, RunHere
@@ -73,6 +76,71 @@ def test_evaluate_writes_null_for_what_is_not_finite(hsfuse: RunHere, write_rast
     assert scores["metrics"]["psnr"] is None
     assert scores["metrics"]["rmse"] == 0
     assert scores["bands"][0] == {"wavelength_nm": None} | scores["bands"][0]
+    # a perfect image has an infinite PSNR; the correlation of constant bands is undefined
+    assert scores["metrics"]["cc"] is None
+    assert scores["infinite"] == scores["bands"][0]["infinite"] == ["psnr"]
+    assert "∞ dB" in hsfuse("evaluate", "--fused", path, "--reference", path, "--ratio", "3").stdout
+
+
+def test_compare_tells_infinite_from_undefined(
+    hsfuse: RunHere, known_pair: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hsfuse.metrics import FullReferenceScores
+
+    honest = FullReferenceScores.summary
+
+    def perfect(scores: FullReferenceScores) -> dict[str, float]:
+        return honest(scores) | {"psnr": np.inf, "uiqi": np.nan}
+
+    monkeypatch.setattr(FullReferenceScores, "summary", perfect)
+    words = ["compare", *known_pair[:8], "--methods", "bicubic", "-q"]
+    (method,) = content_of(hsfuse(*words, "--json"))["methods"]
+    assert method["infinite"] == ["psnr"]
+    assert (method["metrics"]["psnr"], method["metrics"]["uiqi"]) == (None, None)
+    row = next(line for line in hsfuse(*words).stdout.splitlines() if "bicubic" in line.split())
+    assert "∞" in row.split()
+    assert "–" in row
+
+
+@dataclass(frozen=True)
+class _Noun:
+    shares: tuple[float, ...]
+    folder: Path
+    kinds: dict[str, Any]
+
+
+def test_whatever_is_not_finite_is_null_however_deep(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of every command: all print through this one method."""
+    noun = _Noun((1.0, np.inf), Path("a"), {"x": [np.float32("nan"), np.float64(2)], "n": np.int64(3), "t": np.True_})
+    content = {"noun": noun, "list": [{"deep": [[-np.inf]]}], "array": np.array([[1.0, np.nan]]), "warnings": []}
+    Console(as_json=True, quiet=0, verbose=0).result(content, lambda: None)
+
+    def refuse(number: str) -> None:
+        raise AssertionError(number)
+
+    assert json.loads(capsys.readouterr().out, parse_constant=refuse) == {
+        "noun": {"shares": [1.0, None], "folder": "a", "kinds": {"x": [None, 2.0], "n": 3, "t": True}},
+        "list": [{"deep": [[None]]}],
+        "array": [[1.0, None]],
+        "warnings": [],
+    }
+
+
+def test_what_other_commands_find_may_be_infinite_too(
+    hsfuse: RunHere, write_raster: WriteRaster, tmp_path: Path
+) -> None:
+    """A spread given by hand has no residual; files have numbers that are none in their headers."""
+    pair = ["--hsi", EXAMPLE / "hsi.tif", "--msi", EXAMPLE / "msi.tif", "--srf", "sentinel-2a", "--psf", "gaussian:1"]
+    content_of(hsfuse("estimate", *pair, "-o", tmp_path / "imaging.json", "--json"))
+    json.loads((tmp_path / "imaging.json").read_text(), parse_constant=pytest.fail)
+    path = write_raster("a.tif", np.ones((2, 9, 9), np.float32), nodata=float("-inf"), scale=float("nan"))
+    hsfuse("info", path, "--json")
+    odd = find_weights("mgdunlss-universal")
+    card = replace(odd.card, validation={"psnr": float("inf"), "sam": float("nan")})
+    save_weights(odd.network().state_dict(), card, tmp_path / "w.safetensors")
+    shown = content_of(hsfuse("weights", "show", tmp_path / "w.safetensors", "--json"))
+    assert shown["validation"] == {"psnr": None, "sam": None}
+    content_of(hsfuse("doctor", "--json"))
 
 
 def test_info_of_a_pair(hsfuse: RunHere) -> None:

@@ -222,10 +222,46 @@ def test_bad_options_are_refused_with_a_sentence(
 def test_debug_shows_where(hsfuse: RunHere, tmp_path: Path) -> None:
     from hsfuse.errors import SceneError
 
-    assert hsfuse("info", tmp_path / "no.tif").status == 2
+    words = ["evaluate", "--fused", tmp_path / "no.tif", "--reference", tmp_path / "no.tif"]
+    assert hsfuse(*words).status == 2
     with pytest.raises(SceneError):
-        hsfuse("info", tmp_path / "no.tif", "--debug")
-    assert hsfuse("info", tmp_path / "no.tif").status == 2  # and not from then on
+        hsfuse(*words, "--debug")
+    assert hsfuse(*words).status == 2  # and not from then on
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**63), "1" + "0" * 30, "1.5"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["fuse", "--hsi", "h", "--msi", "m", "-o", "o"],
+        ["compare", "--hsi", "h", "--msi", "m"],
+        ["train-reduced", "--hsi", "h", "--msi", "m", "-o", "o.safetensors"],
+        ["simulate", "--reference", "r", "--ratio", "2", "--srf", "sentinel-2a", "-o", "o"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_seeds_have_63_bits(hsfuse: RunHere, words: list[str], seed: str) -> None:
+    ended = hsfuse(*words, "--seed", seed)
+    assert (ended.status, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("hsfuse: Invalid value for '--seed'")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "proposed"),
+    [
+        (["fues"], "did you mean 'fuse'?"),
+        (["weights", "show", "mgdunls-universal"], "did you mean mgdunlss-universal?"),
+        (["simulate", "--reference", str(EXAMPLE / "hsi.tif"), "--ratio", "3", "--srf", "sentinel2", "-o", "o"],
+         "did you mean sentinel-2"),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_near_is_proposed(hsfuse: RunHere, words: list[str], proposed: str) -> None:
+    ended = hsfuse(*words)
+    assert ended.status == 2
+    assert ended.stderr.startswith("hsfuse: ")
+    assert ended.stderr.count("\n") == 1
+    assert proposed in ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ import hsfuse as package
 from hsfuse.cli import main
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from conftest import WriteRaster
 
 RNG = np.random.default_rng(8)
@@ -116,22 +113,20 @@ class Bench:
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """`python -m hsfuse WORDS` as a process in the folder."""
+        return self._start("-m", "hsfuse", *words)
+
+    def start_python(self, script: str, *words: str) -> subprocess.Popen[str]:
+        """A script with WORDS as its arguments, as a process in the folder."""
+        return self._start("-c", script, *words)
+
+    def _start(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "hsfuse", *words],
+            [sys.executable, *words],
             cwd=self.folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
     def _changed(self, before: dict[str, str]) -> set[str]:
         return {name for name, _ in before.items() ^ listing(self.folder).items()}
-
-
-@pytest.fixture(autouse=True)
-def own_signals() -> Iterator[None]:
-    """What a command does with signals ends with the test."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

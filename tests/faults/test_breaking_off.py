@@ -108,6 +108,9 @@ def test_a_simulation_on_a_disk_that_fills_up(bench: Bench) -> None:
 # --- signals ---
 
 
+RUN_MODULE = 'runpy.run_module("hsfuse", run_name="__main__", alter_sys=True)'
+
+
 def long_run(bench: Bench) -> list[str]:
     """Words of a fuse that takes minutes: a network on many small tiles."""
     bench.hsi(RNG.integers(100, 9000, (30, 100, 120)).astype(np.int16), wavelengths=None)
@@ -119,7 +122,9 @@ def long_run(bench: Bench) -> list[str]:
     return [*words, "--model", "mgdunlss"]
 
 
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)]
+)
 def test_a_signal_in_the_middle_of_a_fuse(bench: Bench, sent: signal.Signals, status: int) -> None:
     """Ctrl-C and a batch system's SIGTERM clean up; whatever kills the process, the old output stays."""
     words = long_run(bench)
@@ -140,6 +145,125 @@ def test_a_signal_in_the_middle_of_a_fuse(bench: Bench, sent: signal.Signals, st
         assert "Traceback" not in err
     if sent == signal.SIGINT:
         assert err.strip() == "hsfuse: interrupted: nothing was written"
+    elif sent != signal.SIGKILL:
+        assert err.strip() == f"hsfuse: interrupted by {sent.name}: nothing was written"
+
+
+def test_under_nohup_a_run_outlives_its_terminal(bench: Bench) -> None:
+    script = f"import os, runpy, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); {RUN_MODULE}"
+    with bench.start_python(script, *bench.fuse_words()) as process:
+        time.sleep(0.5)
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert (bench.folder / "out.tif").exists()
+
+
+SLOW_CLEANING = """
+import shutil, time
+import hsfuse.scenes.cog as cog
+honest = shutil.rmtree
+def slow(*words, **more):
+    sys.stderr.write("cleaning\\n")
+    time.sleep(0.5)
+    honest(*words, **more)
+shutil.rmtree = slow
+"""
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_break_the_cleaning_up(bench: Bench, second: signal.Signals) -> None:
+    before_words = long_run(bench)
+    before = listing(bench.folder)
+    script = f"import runpy, sys\n{SLOW_CLEANING}\n{RUN_MODULE}"
+    with bench.start_python(script, *before_words) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("fuse: ")
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr.readline() == "cleaning\n"
+        process.send_signal(second)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert "Traceback" not in err
+    assert listing(bench.folder) == before
+
+
+STAGES = {
+    "simulate": ["simulate", "--reference", "hsi.tif", "--ratio", "2", "--srf", "sentinel-2a:B3", "-o", "pair"],
+    "estimate": ["estimate", "--hsi", "hsi.tif", "--msi", "msi.tif", "--srf", "imaging.json", "-o", "found.json"],
+    "fuse": [],
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_signals_at_any_moment_leave_nothing_half_written(bench: Bench, name: str) -> None:
+    """Seeded moments from the loading of libraries to the end; `hunt.py` has more."""
+    words = STAGES[name] or bench.fuse_words()
+    before = listing(bench.folder)
+    rng = np.random.default_rng(len(name))
+    started = time.monotonic()
+    with bench.start(*words) as process:
+        process.communicate(timeout=60)
+    seconds = time.monotonic() - started
+    whole = listing(bench.folder).keys() - before.keys()
+    assert process.returncode == 0
+    for moment in (0.4 + 0.6 * rng.random(3)) * seconds:
+        remove_new(bench.folder, before)
+        sent = signal.Signals(rng.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP]))
+        with bench.start(*words) as process:
+            time.sleep(moment)
+            process.send_signal(sent)
+            _, err = process.communicate(timeout=60)
+        story = f"{sent.name} after {moment:.2f} of {seconds:.2f} s: {err}"
+        assert process.returncode in {0, 128 + sent}, story
+        assert "Traceback" not in err, story
+        assert "Exception ignored" not in err, story
+        left = listing(bench.folder).keys() - before.keys()
+        assert left in (set(), whole), story
+
+
+def remove_new(folder: Path, before: dict[str, str]) -> None:
+    """Leave only what was there."""
+    for name in sorted(listing(folder).keys() - before.keys(), reverse=True):
+        path = folder / name
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink()
+
+
+def test_a_signal_that_a_library_has_swallowed_comes_again(bench: Bench) -> None:
+    """Python can pass nothing on out of a destructor, as out of what a C library calls."""
+    script = f"""
+import os, runpy, signal, sys, time
+import hsfuse.commands.info as module
+class Swallows:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+honest = module.info
+def info(scenes):
+    Swallows()
+    time.sleep(20)
+module.info = info
+{RUN_MODULE}
+"""
+    started = time.monotonic()
+    with bench.start_python(script, "info", "hsi.tif") as process:
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (143, "hsfuse: interrupted by SIGTERM: nothing was written\n")
+    assert time.monotonic() - started < 18
+
+
+def test_a_signal_once_the_work_is_done_changes_nothing(bench: Bench) -> None:
+    script = (
+        f"import atexit, os, runpy, signal, sys; atexit.register(os.kill, os.getpid(), signal.SIGTERM); {RUN_MODULE}"
+    )
+    with bench.start_python(script, "info", "hsi.tif") as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert "24 × 20 pixels" in out
 
 
 def test_a_signal_while_libraries_are_loaded(bench: Bench) -> None:
