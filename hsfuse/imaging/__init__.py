@@ -5,7 +5,12 @@ evaluating. This package knows arrays, never rasters.
 """
 
 from hsfuse.imaging.blind.agreement import Agreement
-from hsfuse.imaging.blind.displacement import DisplacementField, measure_displacement
+from hsfuse.imaging.blind.displacement import (
+    DisplacementField,
+    SparseCellsError,
+    coarse_displacement,
+    measure_displacement,
+)
 from hsfuse.imaging.blind.estimate import Estimate, estimate_imaging
 from hsfuse.imaging.blind.samples import PatchLike
 from hsfuse.imaging.blind.shift import Misregistration, measure_shift
@@ -31,9 +36,11 @@ __all__ = [
     "PointSpread",
     "Radiometry",
     "SensorTable",
+    "SparseCellsError",
     "SpectralResponse",
     "WaldPair",
     "add_noise",
+    "coarse_displacement",
     "degrade",
     "degrade_pair",
     "estimate_imaging",

@@ -18,6 +18,7 @@ from rasterio.enums import Resampling
 
 from hsfuse.errors import PairError, RequestError, WorkError
 from hsfuse.scenes.bands import band_list_text
+from hsfuse.scenes.displaced import read_displaced
 from hsfuse.scenes.grid import (
     RATIO_TOLERANCE,
     Grid,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from hsfuse.scenes.displaced import Displacement
 
 # With fewer bands left the spectrum is worth more than sharpness.
 _FEWEST_SHARP = 3
@@ -152,6 +155,12 @@ class ScenePair:
     """Column and row of the MSI at which the fine grid begins; None where the MSI has to be resampled."""
     warnings: tuple[str, ...]
     """Sentences for the user about what was assumed or left out."""
+    wanted: PixelWindow | None = None
+    """The part that was asked for, in pixels of the HSI scene; None for all that both scenes cover."""
+    moved_by: tuple[float, float] = (0.0, 0.0)
+    """HSI pixels (x, y) that the HSI's grid was moved by from where its file says that it lies."""
+    displacement: Displacement | None = None
+    """Along what the HSI is resampled; None where its pixels are read as they are."""
 
     @classmethod
     def open(
@@ -190,7 +199,13 @@ class ScenePair:
             hsi, msi, ratio,
             _wanted_bands(hsi, "HSI", hsi_bands, warnings), _wanted_bands(msi, "MSI", msi_bands, warnings),
             area, msi_grid, nesting_offset(hsi.grid.crop(area).refine(ratio), msi_grid), tuple(warnings),
+            window,
         )  # fmt: skip
+
+    @property
+    def was_moved(self) -> bool:
+        """Whether the HSI's grid was moved away from where its file says that it lies."""
+        return self.moved_by != (0.0, 0.0)
 
     @property
     def resampled(self) -> bool:
@@ -207,19 +222,37 @@ class ScenePair:
         """The same area at the ratio's finer pixels: the grid of a fused image."""
         return self.grid.refine(self.ratio)
 
-    def shifted(self, x: float, y: float) -> ScenePair:
-        """The pair with the MSI moved by `x` HSI pixels along the rows and `y` along the columns.
+    def nested_move(self, x: float, y: float) -> tuple[float, float]:
+        """The move of the HSI's grid nearest to (x, y), in HSI pixels, that lets the MSI be read as it is.
+
+        It is less than an MSI pixel away; (x, y) itself where the MSI has to be resampled anyway.
+        """
+        corner = np.array([[x, y]])
+        place = map_pixels(corner, self.hsi.grid, self.msi_grid)
+        snapped = map_pixels(np.rint(place), self.msi_grid, self.hsi.grid)[0]
+        nearest = float(snapped[0]), float(snapped[1])
+        nests = nesting_offset(self._moved_grid(*nearest).refine(self.ratio), self.msi_grid) is not None
+        return nearest if nests else (x, y)
+
+    def moved(self, x: float, y: float) -> ScenePair:
+        """The pair with the HSI's grid moved by `x` HSI pixels along the rows and `y` along the columns, so that it
+        comes to lie where the MSI shows the same; the area in use is found anew.
 
         Raises:
-            PairError: nothing of the area in use is covered any more.
+            PairError: Nothing of the part wanted is covered any more.
         """
-        centre = np.array([self.hsi.grid.width / 2, self.hsi.grid.height / 2])
-        before, after = map_pixels(np.stack((centre, centre + np.array([x, y]))), self.hsi.grid, self.msi_grid)
-        moved = self.msi_grid.transform @ Affine.translation(*(after - before))
-        msi_grid = replace(self.msi_grid, transform=moved)
-        area = _wanted_area(common_area(self.hsi.grid, msi_grid, self.ratio), self.window, [])
-        offset = nesting_offset(self.hsi.grid.crop(area).refine(self.ratio), msi_grid)
-        return replace(self, msi_grid=msi_grid, msi_offset=offset, window=area)
+        grid = self._moved_grid(x, y)
+        area = _wanted_area(common_area(grid, self.msi_grid, self.ratio), self.wanted, [])
+        offset = nesting_offset(grid.crop(area).refine(self.ratio), self.msi_grid)
+        by = self.moved_by[0] + x, self.moved_by[1] + y
+        return replace(self, hsi=replace(self.hsi, grid=grid), msi_offset=offset, window=area, moved_by=by)
+
+    def displaced(self, displacement: Displacement | None) -> ScenePair:
+        """The pair with the HSI resampled along a displacement."""
+        return replace(self, displacement=displacement)
+
+    def _moved_grid(self, x: float, y: float) -> Grid:
+        return replace(self.hsi.grid, transform=self.hsi.grid.transform @ Affine.translation(x, y))
 
     def read(self, window: PixelWindow) -> PairBlock:
         """Both images under a window.
@@ -231,25 +264,38 @@ class ScenePair:
             RequestError: the window reaches over the area in use.
             WorkError: a file breaks off.
         """
-        hsi = self.hsi.read(window.shifted(self.window.column, self.window.row), self.hsi_bands)
+        hsi = self._read_hsi(window.shifted(self.window.column, self.window.row))
         msi = self._read_msi(window.scaled(self.ratio))
         return PairBlock(hsi.values, hsi.valid, msi.values, msi.valid, hsi.missing, hsi.suspect, msi.suspect)
 
     def sample(self, max_pixels: int = 65536, patch: int = 64) -> list[PairBlock]:
+        """What `sample_windows` hold."""
+        return [self.read(window) for window in self.sample_windows(max_pixels, patch)]
+
+    def sample_windows(self, max_pixels: int = 65536, patch: int = 64) -> list[PixelWindow]:
         """Contiguous patches spread evenly over the area, for statistics of the whole; always the same ones.
 
         Args:
-            max_pixels: most HSI pixels in all; an area that has no more is returned whole, as one block.
+            max_pixels: most HSI pixels in all; an area that has no more is one window.
             patch: edge of a patch in HSI pixels.
+
+        Returns:
+            Windows counted from the upper left of the area in use.
         """
         width, height = self.window.width, self.window.height
         if width * height <= max_pixels:
-            return [self.read(self.grid.window)]
+            return [self.grid.window]
         patch = min(patch, width, height, math.isqrt(max_pixels))
         number = max(1, max_pixels // patch**2)
         columns = min(width // patch, max(1, round(math.sqrt(number * width / height))), number)
         rows = max(1, number // columns)
-        return [self.read(window) for window in lattice(width, height, patch, columns, rows)]
+        return lattice(width, height, patch, columns, rows)
+
+    def _read_hsi(self, window: PixelWindow) -> Block:
+        """The HSI under a window of its scene's grid."""
+        if self.displacement is None:
+            return self.hsi.read(window, self.hsi_bands)
+        return read_displaced(self.hsi, window, self.hsi_bands, self.displacement)
 
     def _read_msi(self, fine: PixelWindow) -> Block:
         """The MSI under a window of the fine grid."""

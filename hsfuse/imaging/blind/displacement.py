@@ -18,8 +18,8 @@ from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
 from hsfuse.errors import ImagingError
-from hsfuse.imaging.blind.samples import SampleBlock
-from hsfuse.imaging.blind.shift import local_detail, local_displacement
+from hsfuse.imaging.blind.samples import SampleBlock, sample_blocks
+from hsfuse.imaging.blind.shift import coarse_shift, local_detail, local_displacement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,10 @@ _LEAST_FITTING = 0.5  # of the cells that were placed, or they contradict each o
 _SMOOTHINGS = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
 _MAD_TO_SIGMA = 1.4826
 _FORMAT = "hsfuse-displacement/1"
+
+
+class SparseCellsError(ImagingError):
+    """Too few cells have detail for a displacement field; nothing speaks against one shift for all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +165,23 @@ class DisplacementField:
             raise ImagingError(f"not a complete displacement field ({error})") from error
 
 
+def coarse_displacement(patches: Sequence[PatchLike], ratio: int) -> tuple[int, int]:
+    """The displacement (x, y), in whole HSI pixels, at which most of a pair agrees best, without knowing R or B.
+
+    Args:
+        patches: Parts of the pair on their nominal ground.
+        ratio: HSI pixel over MSI pixel.
+
+    Raises:
+        ImagingError: No pixel is valid in both images.
+    """
+    blocks = sample_blocks(patches, ratio)
+    if not blocks:
+        raise ImagingError("the pair has 0 HSI pixels that are valid: its displacement cannot be measured")
+    found = coarse_shift(blocks, ratio, REACH)
+    return round(found.x / ratio), round(found.y / ratio)
+
+
 def measure_displacement(
     patches: Sequence[PatchLike], places: Sequence[tuple[int, int]], model: ImagingModel
 ) -> DisplacementField:
@@ -173,7 +194,8 @@ def measure_displacement(
             taken out the pair has none.
 
     Raises:
-        ImagingError: The images have too little detail in common, or the cells contradict each other.
+        SparseCellsError: The images have too little detail in common.
+        ImagingError: The cells contradict each other.
     """
     corners = _corners(patches)
     found = [
@@ -185,7 +207,7 @@ def measure_displacement(
     tried = sum(map(len, corners))
     sure = cells[cells[:, 4] <= _MOST_UNSURE]
     if len(sure) < _FEWEST_CELLS:
-        raise ImagingError(
+        raise SparseCellsError(
             f"only {len(sure)} of {tried} cells of {_CELL} × {_CELL} HSI pixels have enough detail in both images to "
             f"be placed, fewer than the {_FEWEST_CELLS} that a displacement field needs",
         )
