@@ -122,7 +122,7 @@ def residual(pair: Any, shift: Shift) -> float:
     cells = [
         np.nanmedian(part)
         for row, column in product(range(0, x.shape[0], CELL), range(0, x.shape[1], CELL))
-        if np.isfinite(part := away[row : row + CELL, column : column + CELL]).mean() > 0.5  # noqa: PLR2004
+        if np.isfinite(part := away[row : row + CELL, column : column + CELL]).mean() > 0.5
     ]
     return float(np.quantile(cells, 0.9))
 

@@ -1,9 +1,9 @@
 """Bringing the HSI onto the MSI's geolocation, the better one: PRISMA's L2D lies 80 to 250 m off.
 
 The HSI's grid is moved by the displacement that is common to the scene, and the MSI is read where it is. Where the
-displacement varies the HSI is resampled besides, at its own low resolution, along the measured field. The other way
-round, the MSI resampled onto the HSI, fused there and the result resampled back, blurs what is fine: it cost 3 to 4 dB
-on the scenes on which resampling the HSI cost 0.4 (`examples/benchmarks/coregistration.py`).
+displacement varies the HSI is resampled besides, at its own low resolution and with the MSI's help (`guidance`). The
+other way round, the MSI resampled onto the HSI, fused there and the result resampled back, blurs what is fine: it cost
+3 to 4 dB where resampling the HSI costs some tenths (`examples/benchmarks/coregistration.py`).
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 from hsfuse.errors import PairError, RequestError
 from hsfuse.imaging import Agreement
 from hsfuse.pairs.coregistration import Coregistration
+from hsfuse.pairs.guidance import Guidance
 from hsfuse.pairs.imaging_source import find_imaging
 from hsfuse.scenes import MAX_RATIO, PixelWindow, Scene, ScenePair, parse_band_list
 from hsfuse.subspace.patch import PairPatch
@@ -187,6 +188,9 @@ class Pair:
     request: PairRequest
     """What was asked for."""
 
+    guidance: Guidance | None = None
+    """How a displaced HSI is resampled; None where it is read as it is."""
+
     @classmethod
     def open(cls, request: PairRequest) -> Pair:
         """Open what was asked for; see `PairRequest.open` for what is raised."""
@@ -211,19 +215,23 @@ class Pair:
         if coregistration is None and request.coregister:
             coregistration = Coregistration.measure(scenes, srf=request.srf, psf=request.psf)
             scenes = coregistration.apply(scenes)
-        sample = scenes.sample()
-        fitted_on = [block.for_fits() for block in sample]
-        found = find_imaging(scenes, fitted_on, srf=request.srf, psf=request.psf)
+        windows = scenes.sample_windows()
+        on_hsi = [scenes.read_on_hsi(window.shifted(scenes.window.column, scenes.window.row)) for window in windows]
+        found = find_imaging(scenes, [block.for_fits() for block in on_hsi], srf=request.srf, psf=request.psf)
         warnings = [*scenes.warnings, *found.warnings]
         if len(found.msi_index) < len(scenes.msi_bands):
             scenes = replace(scenes, msi_bands=tuple(scenes.msi_bands[band] for band in found.msi_index))
-            sample = [block.with_msi_bands(found.msi_index) for block in sample]
+            on_hsi = [block.with_msi_bands(found.msi_index) for block in on_hsi]
         imaging, shift = found.imaging, found.shift
         if coregistration is not None:
             warnings.append(_corrected(coregistration))
         if shift is not None:
             _judge(shift, warnings, corrected=coregistration is not None, allowed=request.allow_shift)
             shift = shift if coregistration is None else shift.moved(coregistration.x, coregistration.y)
+        guidance, sample = None, on_hsi
+        if scenes.displacement is not None:
+            guidance = Guidance.fit([block.for_fits() for block in on_hsi], imaging)
+            sample = [guidance.read(scenes, window) for window in windows]
         agreement = Agreement.fit([block.for_fits() for block in sample], imaging)
         if agreement.share > WARN_DIFFERING:
             warnings.append(
@@ -242,6 +250,7 @@ class Pair:
             sample=tuple(sample),
             agreement=agreement,
             request=request,
+            guidance=guidance,
         )
 
     @property
@@ -293,7 +302,7 @@ class Pair:
         """
         if len(self.sample) == 1 and self.sample[0].hsi_valid.shape == (self.window.height, self.window.width):
             return self.sample[0].crop(window)
-        return self.scenes.read(window)
+        return self.scenes.read(window) if self.guidance is None else self.guidance.read(self.scenes, window)
 
     def for_fits(self, block: PairBlock) -> PairBlock:
         """A window of the pair as every fit should see it: pixels are not valid that are suspect in themselves, or that

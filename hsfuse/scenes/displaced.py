@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hsfuse.scenes.grid import Grid
     from hsfuse.scenes.scene import Scene
 
 # A pixel's weight in a spline decays by 0.268 a pixel: beyond these it is less than float32 holds.
@@ -28,6 +29,9 @@ _REACH = 14
 
 class PointField(Protocol):
     """A displacement of one scene on another."""
+
+    def at(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Displacement (x, y) of what the displaced scene shows at (x, y), in its pixels."""
 
     def hsi_points(
         self, x: NDArray[np.float64], y: NDArray[np.float64]
@@ -50,35 +54,70 @@ class Displacement:
 
     def sources(self, window: PixelWindow) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Columns and rows of the scene, continuous, that show the centres of a window of the moved grid."""
-        columns = window.column + np.arange(window.width) + 0.5
-        rows = window.row + np.arange(window.height) + 0.5
-        x, y = np.meshgrid(columns + self.x, rows + self.y)
-        return self.field.hsi_points(x, y)
+        x, y = _centres(window)
+        return self.field.hsi_points(x + self.x, y + self.y)
+
+    def source_window(self, window: PixelWindow, grid: Grid) -> PixelWindow | None:
+        """The scene's pixels that a window of the moved grid is interpolated from; None where it has none."""
+        return window_around(*self.sources(window), grid)
+
+    def targets(self, window: PixelWindow, ratio: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Columns and rows of the moved grid refined by the ratio, continuous, that the fine pixels in a window of the
+        scene show.
+        """
+        x, y = (axis / ratio for axis in _centres(window.scaled(ratio)))
+        along_x, along_y = self.field.at(x, y)
+        return (x + along_x - self.x) * ratio, (y + along_y - self.y) * ratio
+
+
+def _centres(window: PixelWindow) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    x, y = np.meshgrid(window.column + np.arange(window.width) + 0.5, window.row + np.arange(window.height) + 0.5)
+    return x, y
+
+
+def window_around(x: NDArray[np.float64], y: NDArray[np.float64], grid: Grid) -> PixelWindow | None:
+    """The pixels of a grid that places on it are interpolated from; None where no place lies on it."""
+    inside = _inside(x, y, grid)
+    if not inside.any():
+        return None
+    left, top = (max(int(axis[inside].min()) - _REACH, 0) for axis in (x, y))
+    right = min(int(x[inside].max()) + 1 + _REACH, grid.width)
+    bottom = min(int(y[inside].max()) + 1 + _REACH, grid.height)
+    return PixelWindow(left, top, right - left, bottom - top)
+
+
+def _inside(x: NDArray[np.float64], y: NDArray[np.float64], grid: Grid) -> NDArray[np.bool_]:
+    return np.asarray((x >= 0) & (x < grid.width) & (y >= 0) & (y < grid.height))
 
 
 def read_displaced(scene: Scene, window: PixelWindow, bands: Sequence[int], displacement: Displacement) -> Block:
     """A window of a displaced scene, read from its own pixels around it.
 
-    A pixel is valid, suspect or missing as the one that its centre falls on. However an area is cut into windows, the
-    result is the same to float32 rounding.
+    However an area is cut into windows, the result is the same to float32 rounding.
 
     Raises:
         WorkError: The file breaks off.
     """
     x, y = displacement.sources(window)
-    width, height = scene.grid.width, scene.grid.height
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    if not inside.any():
-        return Block(np.zeros((len(bands), *x.shape), np.float32), inside)
-    left, top = (max(int(axis[inside].min()) - _REACH, 0) for axis in (x, y))
-    right, bottom = (min(int(axis[inside].max()) + 1 + _REACH, edge) for axis, edge in ((x, width), (y, height)))
-    block = scene.read(PixelWindow(left, top, right - left, bottom - top), bands)
-    return _at(block, x - left, y - top, inside)
+    source = window_around(x, y, scene.grid)
+    if source is None:
+        return no_block(len(bands), window)
+    return sampled(scene.read(source, bands), x - source.column, y - source.row)
 
 
-def _at(block: Block, x: NDArray[np.float64], y: NDArray[np.float64], inside: NDArray[np.bool_]) -> Block:
-    """A block at continuous columns and rows (h, w); pixels that are not `inside` are not valid."""
+def no_block(bands: int, window: PixelWindow) -> Block:
+    """A window of which nothing is known."""
+    shape = (window.height, window.width)
+    return Block(np.zeros((bands, *shape), np.float32), np.zeros(shape, dtype=bool))
+
+
+def sampled(block: Block, x: NDArray[np.float64], y: NDArray[np.float64]) -> Block:
+    """A block at continuous columns and rows (h, w), counted from its upper left.
+
+    A pixel is valid, suspect or missing as the one that it falls on, and not valid beyond the block.
+    """
     height, width = block.valid.shape
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     row, column = (np.clip(axis.astype(int), 0, edge - 1) for axis, edge in ((y, height), (x, width)))
     valid, suspect = block.valid[row, column] & inside, block.suspect[row, column] & inside
     good = block.valid & ~block.suspect
