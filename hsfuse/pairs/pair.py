@@ -27,6 +27,8 @@ WARN_SHIFT = 0.3
 """HSI pixels of misregistration from which on the user is warned."""
 WARN_DIFFERING = 0.02
 """Share of the pixels that differ between the images from which on the user is warned."""
+UNMOVED = 0.05
+"""HSI pixels up to which nothing is said of a coregistration."""
 REFUSE_SHIFT = 2.0
 """HSI pixels of misregistration from which on a pair is refused unless it is allowed."""
 
@@ -223,7 +225,7 @@ class Pair:
             scenes = replace(scenes, msi_bands=tuple(scenes.msi_bands[band] for band in found.msi_index))
             on_hsi = [block.with_msi_bands(found.msi_index) for block in on_hsi]
         imaging, shift = found.imaging, found.shift
-        if coregistration is not None:
+        if coregistration is not None and coregistration.largest > UNMOVED:
             warnings.append(_corrected(coregistration))
         if shift is not None:
             _judge(shift, warnings, corrected=coregistration is not None, allowed=request.allow_shift)
