@@ -224,7 +224,7 @@ def test_a_method_that_fails_does_not_stop_the_others(pair: KnownPair, monkeypat
 def test_a_coregistered_pair_is_held_against_the_reference_where_the_msi_lies(
     moved: tuple[float, float], pair: KnownPair, make_pair: MakePair
 ) -> None:
-    """The HSI's file is wrong about where it lies, by whole HSI pixels or a fraction; the truth lies as the MSI does."""
+    """The HSI's file says a wrong place, by whole HSI pixels or a fraction; the truth lies as the MSI does."""
     methods = ("gsa", "mtf-glp-subspace")
     aligned = run(pair, reference=pair.reference, methods=methods)
     displaced = make_pair(hsi={"origin": (5e5 + moved[0], 5e6 + moved[1])})
