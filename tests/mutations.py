@@ -70,11 +70,11 @@ MUTATIONS = (
         "if self.weights is None or ratio in self.weights.card.ratios:", "if True:", "fusion commands/test_fuse.py",
     ),
     Mutation(
-        "the pair's shift has the wrong sign when it is corrected", "pairs/pair.py",
-        "scenes.shifted(-shift.x, -shift.y)", "scenes.shifted(shift.x, shift.y)", "commands/test_fuse.py pairs",
+        "the pair's shift has the wrong sign when it is corrected", "pairs/coregistration.py",
+        "scenes.moved(self.x, self.y)", "scenes.moved(-self.x, -self.y)", "pairs/test_coregistration.py",
     ),
     Mutation(
-        "the kept sample of a small scene is cut in the wrong place", "scenes/pair.py",
+        "the kept sample of a small scene is cut in the wrong place", "scenes/pair_block.py",
         "fine = window.scaled(self.msi_valid.shape[0] // height)",
         "fine = window.scaled(self.msi_valid.shape[0] // width)",
         "pairs scenes/test_pair.py",

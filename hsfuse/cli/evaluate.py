@@ -43,7 +43,9 @@ _UNITS = {"psnr": "dB", "sam": "°", "consistency_hsi": "dB", "consistency_msi":
                 "estimate]")  # fmt: skip
 @options.option("--psf", metavar="SRC", help="Point spread, as of fuse.  [default: estimate]", group=_PAIR)
 @options.option("--allow-shift", is_flag=True, help="Go on above 2 HSI pixels of misregistration.", group=_PAIR)
-@options.option("--coregister", is_flag=True, help="Move the MSI by the misregistration measured.", group=_PAIR)
+@options.option(
+    "--coregister", is_flag=True, help="Bring the HSI onto the MSI's geolocation, up to 10 HSI pixels off.", group=_PAIR
+)
 @options.wavelengths
 @options.msi_wavelengths
 @options.mask

@@ -255,7 +255,12 @@ psf = option(
     help="Point spread: estimate, gaussian:FWHM in HSI pixels, or a .json or .csv file.", group=_IMAGING,
 )  # fmt: skip
 allow_shift = option("--allow-shift", is_flag=True, help="Go on above 2 HSI pixels of misregistration.", group=_IMAGING)
-coregister = option("--coregister", is_flag=True, help="Move the MSI by the misregistration measured.", group=_IMAGING)
+coregister = option(
+    "--coregister",
+    is_flag=True,
+    help="Bring the HSI onto the MSI's geolocation, up to 10 HSI pixels off.",
+    group=_IMAGING,
+)
 wavelengths = option(
     "--wavelengths", metavar="FILE", group=_INPUT,
     help="Table of the HSI's wavelengths: nm or µm, one row a band, optional FWHM.  [default: the file's own]",

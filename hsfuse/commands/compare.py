@@ -189,7 +189,8 @@ def compare(
     truth = None if reference is None else Scene.open(str(reference), screen=False)
     if truth is not None and isinstance(wanted, PairRequest):
         scenes = wanted.open_scenes()
-        Reference.of_pair(scenes, truth)  # refused before anything is estimated
+        if not wanted.coregister:
+            Reference.of_pair(scenes, truth)  # refused before anything is estimated
         found = Pair.of_scenes(scenes, wanted)
     else:
         found = opened(wanted)

@@ -110,7 +110,7 @@ def evaluate(
 def _with_reference(fused: PathLike, reference: PathLike, ratio: float | None) -> Evaluation[FullReferenceScores]:
     ours, truth = (Scene.open(str(path), screen=False) for path in (fused, reference))
     matched = Reference.of_image(ours, truth)
-    warnings = list(matched.match.warnings)
+    warnings = list(matched.warnings)
     if ratio is None:
         ratio = _ratio_of(ours, warnings)
     scores, more = matched.score(ours, ratio)

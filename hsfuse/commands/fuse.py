@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.job import Job, OutputFormat, Tiling
@@ -74,6 +74,9 @@ class FuseResult:
 
     shift: tuple[float, float] | None
     """Misregistration (x, y) in HSI pixels as measured; None where it could not be."""
+
+    displacement: dict[str, Any] | None
+    """With `coregister` the displacement field that was measured, see `Coregistration.summary`; None without."""
 
     seconds: float
     """From opening to the finished file."""
@@ -186,6 +189,7 @@ def fuse(
         fitted={key.lower(): value for key, value in run.facts.items()},
         adapted=adapted,
         shift=None if found.shift is None else (found.shift.x, found.shift.y),
+        displacement=None if found.coregistration is None else found.coregistration.summary(),
         seconds=time.monotonic() - started,
         peak_memory_mb=peak_megabytes(),
         warnings=tuple(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from hsfuse.errors import PairError
 from hsfuse.evaluation.reference import match_bands
 from hsfuse.imaging.holes import fill_holes
 from hsfuse.metrics import FusedView
+from hsfuse.pairs.coregistration import Coregistration
 from hsfuse.pairs.pair import Pair
 from hsfuse.scenes import PixelWindow, Scene, ScenePair, nesting_offset
 
@@ -52,6 +53,8 @@ class FusedViews:
     def open(cls, fused: str | os.PathLike[str], pair: Pair | PairRequest) -> FusedViews:
         """Open the three images and find their imaging model.
 
+        A fused image that says how it was coregistered is held against its pair in the same way.
+
         Args:
             fused: The fused image; it may show a part of the pair.
             pair: What it was fused from.
@@ -60,7 +63,14 @@ class FusedViews:
             RequestError: An image cannot be read, they do not belong together, or the imaging model is not to be had.
         """
         image = Scene.open(str(fused), screen=False)
-        scenes, request = (pair.scenes, pair.request) if isinstance(pair, Pair) else (pair.open_scenes(), pair)
+        placed = Coregistration.of_tags(image.tags, image.path)
+        if not isinstance(pair, Pair) and placed is None and pair.coregister:
+            pair = pair.open()
+        if isinstance(pair, Pair):
+            scenes, request, placed = pair.scenes, pair.request, pair.coregistration
+        else:
+            scenes, request = pair.open_scenes(), pair
+            scenes = scenes if placed is None else placed.apply(scenes)
         own = [band for band in range(image.count) if band != image.alpha_band]
         match = match_bands(image.path, image.bands, own, scenes.hsi, among=scenes.hsi_bands)
         column, row = _place(image, scenes)
@@ -70,7 +80,8 @@ class FusedViews:
                 scenes.hsi, scenes.msi,
                 hsi_bands=match.other, msi_bands=scenes.msi_bands, window=area, ratio=scenes.ratio,
             )  # fmt: skip
-            pair = Pair.of_scenes(part, request)
+            part = replace(part, moved_by=scenes.moved_by, displacement=scenes.displacement)
+            pair = Pair.of_scenes(part, replace(request, coregister=False), coregistration=placed)
         window = pair.window.scaled(pair.ratio)
         warnings = [*match.warnings, *pair.findings, *pair.warnings]
         if not pair.agreement.radiometry.follows.all():

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsfuse.errors import PairError
+from hsfuse.errors import PairError, RequestError
 from hsfuse.metrics import FullReference, FullReferenceScores, WindowedReference
+from hsfuse.pairs.coregistration import SHIFT_TAG
 from hsfuse.scenes import PixelWindow, nesting_offset
 
 if TYPE_CHECKING:
@@ -48,18 +49,26 @@ class Reference:
     """Bands of the fused image and of the reference."""
 
     offset: tuple[int, int]
-    """Column and row of the reference at which the fused image begins."""
+    """Column and row of the reference at which the fused image begins; negative where it begins outside."""
+
+    warnings: tuple[str, ...] = ()
+    """Sentences for the user about what is left out."""
 
     @classmethod
     def of_image(cls, fused: Scene, reference: Scene) -> Reference:
-        """The reference of a fused image on the very same grid.
+        """The reference of a fused image on the very same grid, or of a coregistered one that shares pixels with it.
 
         Raises:
             PairError: Grids or bands do not match.
         """
-        _require_one_grid(fused, reference)
+        offset, left_out = (0, 0), ""
+        if SHIFT_TAG in fused.tags:
+            offset, left_out = _common_pixels(fused, reference)
+        else:
+            _require_one_grid(fused, reference)
         images = [band for band in range(fused.count) if band != fused.alpha_band]
-        return cls(reference, match_bands(fused.path, fused.bands, images, reference), (0, 0))
+        match = match_bands(fused.path, fused.bands, images, reference)
+        return cls(reference, match, offset, (*match.warnings, *([left_out] if left_out else [])))
 
     @classmethod
     def of_pair(cls, pair: ScenePair, reference: Scene) -> Reference:
@@ -70,6 +79,8 @@ class Reference:
         """
         fine, theirs = pair.fine_grid, reference.grid
         place: tuple[int, int] | None = pair.window.column * pair.ratio, pair.window.row * pair.ratio
+        if pair.was_moved:
+            place = pair.msi_offset
         if theirs.has_transform:
             place = None if _other_crs(fine, theirs) else nesting_offset(fine, theirs)
         inside = None if place is None else PixelWindow(*place, fine.width, fine.height)
@@ -81,7 +92,7 @@ class Reference:
             )
         chosen = pair.hsi.bands.select(pair.hsi_bands)
         match = match_bands(pair.hsi.path, chosen, range(len(chosen)), reference)
-        return cls(reference, match, (inside.column, inside.row))
+        return cls(reference, match, (inside.column, inside.row), match.warnings)
 
     def score(
         self, fused: Scene, ratio: float, *, called: str | None = None
@@ -114,10 +125,13 @@ class Reference:
         self, fused: Scene
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]]:
         """Both images and where each is valid, by strips of full width, whole blocks of rows at a time."""
-        width, height = fused.grid.width, fused.grid.height
-        rows = max(_STRIP_NUMBERS // (width * len(self.match.fused)) // 256 * 256, 64)
-        for row in range(0, height, rows):
-            window = PixelWindow(0, row, width, min(rows, height - row))
+        column, row = self.offset
+        area = fused.grid.window.intersection(self.scene.grid.window.shifted(-column, -row))
+        if area is None:
+            raise RequestError(f"{fused.path} and {self.scene.path} have no pixel in common")
+        rows = max(_STRIP_NUMBERS // (area.width * len(self.match.fused)) // 256 * 256, 64)
+        for first in range(0, area.height, rows):
+            window = PixelWindow(area.column, area.row + first, area.width, min(rows, area.height - first))
             image = fused.read(window, self.match.fused)
             expected = self.scene.read(window.shifted(*self.offset), self.match.other)
             yield image.values, expected.values, image.complete, expected.complete
@@ -223,6 +237,26 @@ def undefined_bands(scores: FullReferenceScores, path: str, bands: Sequence[int]
         found = named([bands[index] for index in where])
         sentences.append(f"{what} {found} of {path}, constant or without a positive value, and left out of the mean")
     return sentences
+
+
+def _common_pixels(fused: Scene, reference: Scene) -> tuple[tuple[int, int], str]:
+    """Column and row of the reference at which a coregistered image begins, and a sentence about what is left out.
+
+    Raises:
+        PairError: Their pixels do not coincide, or they have none in common.
+    """
+    ours, theirs = fused.grid, reference.grid
+    place = None if _other_crs(ours, theirs) else nesting_offset(ours, theirs)
+    if place is None:
+        raise PairError(
+            f"{fused.path} (pixels of {ours.describe_pixel()}) was coregistered, but its pixels are not those of "
+            f"{reference.path} ({theirs.describe_pixel()}): give a reference on the MSI's grid"
+        )
+    common = ours.window.shifted(*place).intersection(theirs.window)
+    if common is None:
+        raise PairError(f"{fused.path} and {reference.path} have no pixel in common")
+    share = common.width * common.height / (ours.width * ours.height)
+    return place, "" if share == 1 else f"{share:.0%} of {fused.path} lie on {reference.path}: they alone are compared"
 
 
 def _require_one_grid(fused: Scene, reference: Scene) -> None:

@@ -82,7 +82,7 @@ class FullResolution(Resolution):
         """
         self._pair = pair
         self._reference = Reference.of_pair(pair.scenes, truth)
-        self.warnings = self._reference.match.warnings
+        self.warnings = self._reference.warnings
         self.note = f"at full resolution, against {truth.path}"
 
     def _judge(self, name: str, job: Job, progress: Progress) -> Outcome:

@@ -243,6 +243,8 @@ class Job:
             "HSFUSE_HSI": Path(pair.scenes.hsi.path).name,
             "HSFUSE_MSI": Path(pair.scenes.msi.path).name,
         }
+        if pair.coregistration is not None:
+            tags |= pair.coregistration.tags()
         weights = self.method.weights
         if weights is not None:
             tags["HSFUSE_WEIGHTS"] = weights.name

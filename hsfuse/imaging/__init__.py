@@ -5,9 +5,14 @@ evaluating. This package knows arrays, never rasters.
 """
 
 from hsfuse.imaging.blind.agreement import Agreement
-from hsfuse.imaging.blind.displacement import DisplacementField, measure_displacement
+from hsfuse.imaging.blind.displacement import (
+    SparseCellsError,
+    coarse_displacement,
+    measure_displacement,
+)
+from hsfuse.imaging.blind.displacement_field import DisplacementField
 from hsfuse.imaging.blind.estimate import Estimate, estimate_imaging
-from hsfuse.imaging.blind.samples import PatchLike
+from hsfuse.imaging.blind.samples import PatchLike, SampleBlock
 from hsfuse.imaging.blind.shift import Misregistration, measure_shift
 from hsfuse.imaging.model import ImagingModel
 from hsfuse.imaging.noise import spatial_noise
@@ -30,10 +35,13 @@ __all__ = [
     "PatchLike",
     "PointSpread",
     "Radiometry",
+    "SampleBlock",
     "SensorTable",
+    "SparseCellsError",
     "SpectralResponse",
     "WaldPair",
     "add_noise",
+    "coarse_displacement",
     "degrade",
     "degrade_pair",
     "estimate_imaging",

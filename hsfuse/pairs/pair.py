@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 from hsfuse.errors import PairError, RequestError
 from hsfuse.imaging import Agreement
+from hsfuse.pairs.coregistration import Coregistration
+from hsfuse.pairs.guidance import Guidance
 from hsfuse.pairs.imaging_source import find_imaging
 from hsfuse.scenes import MAX_RATIO, PixelWindow, Scene, ScenePair, parse_band_list
 from hsfuse.subspace.patch import PairPatch
@@ -25,6 +27,8 @@ WARN_SHIFT = 0.3
 """HSI pixels of misregistration from which on the user is warned."""
 WARN_DIFFERING = 0.02
 """Share of the pixels that differ between the images from which on the user is warned."""
+UNMOVED = 0.05
+"""HSI pixels up to which nothing is said of a coregistration."""
 REFUSE_SHIFT = 2.0
 """HSI pixels of misregistration from which on a pair is refused unless it is allowed."""
 
@@ -84,7 +88,7 @@ class PairRequest:
     """Go on also above two HSI pixels of misregistration."""
 
     coregister: bool = False
-    """Move the MSI by the misregistration measured."""
+    """Measure where the HSI lies on the MSI, up to ten HSI pixels off, and bring it onto the MSI's geolocation."""
 
     wavelengths: PathLike | None = None
     """A table of the HSI's wavelengths (nm or µm, one row a band, optional FWHM) that overrules its file."""
@@ -165,7 +169,11 @@ class Pair:
     """Where B comes from: `estimate`, `gaussian:FWHM` or a file."""
 
     shift: Misregistration | None
-    """As measured; None where nothing could be measured."""
+    """As measured on the scenes' nominal ground, also where they were coregistered, `imaging.shift` being what is left;
+    None where nothing could be measured."""
+
+    coregistration: Coregistration | None
+    """How the HSI was brought onto the MSI's geolocation; None where it lies where its file says."""
 
     estimate: Estimate | None
     """Of what was estimated; None where all was given."""
@@ -182,33 +190,50 @@ class Pair:
     request: PairRequest
     """What was asked for."""
 
+    guidance: Guidance | None = None
+    """How a displaced HSI is resampled; None where it is read as it is."""
+
     @classmethod
     def open(cls, request: PairRequest) -> Pair:
         """Open what was asked for; see `PairRequest.open` for what is raised."""
         return cls.of_scenes(request.open_scenes(), request)
 
     @classmethod
-    def of_scenes(cls, scenes: ScenePair, request: PairRequest) -> Pair:
+    def of_scenes(
+        cls, scenes: ScenePair, request: PairRequest, *, coregistration: Coregistration | None = None
+    ) -> Pair:
         """Two scenes that are open already; of the request only what says how they are related counts.
+
+        Args:
+            scenes: On their nominal ground, unless a coregistration is given.
+            request: With the sources of the imaging model.
+            coregistration: That of the scenes, where it was applied to them already.
 
         Raises:
             PairError: The images are misregistered by more than two HSI pixels.
             ImagingError: The imaging model cannot be loaded, or the pair does not determine it.
             RequestError: The SRF is for other bands.
         """
-        sample = scenes.sample()
-        fitted_on = [block.for_fits() for block in sample]
-        found = find_imaging(scenes, fitted_on, srf=request.srf, psf=request.psf)
+        if coregistration is None and request.coregister:
+            coregistration = Coregistration.measure(scenes, srf=request.srf, psf=request.psf)
+            scenes = coregistration.apply(scenes)
+        windows = scenes.sample_windows()
+        on_hsi = [scenes.read_on_hsi(window.shifted(scenes.window.column, scenes.window.row)) for window in windows]
+        found = find_imaging(scenes, [block.for_fits() for block in on_hsi], srf=request.srf, psf=request.psf)
         warnings = [*scenes.warnings, *found.warnings]
         if len(found.msi_index) < len(scenes.msi_bands):
             scenes = replace(scenes, msi_bands=tuple(scenes.msi_bands[band] for band in found.msi_index))
-            sample = [block.with_msi_bands(found.msi_index) for block in sample]
+            on_hsi = [block.with_msi_bands(found.msi_index) for block in on_hsi]
         imaging, shift = found.imaging, found.shift
+        if coregistration is not None and coregistration.largest > UNMOVED:
+            warnings.append(_corrected(coregistration))
         if shift is not None:
-            _judge(shift, warnings, request)
-        if request.coregister and shift is not None:
-            scenes = scenes.shifted(-shift.x, -shift.y)
-            imaging, sample = replace(imaging, shift=(0.0, 0.0)), scenes.sample()
+            _judge(shift, warnings, corrected=coregistration is not None, allowed=request.allow_shift)
+            shift = shift if coregistration is None else shift.moved(coregistration.x, coregistration.y)
+        guidance, sample = None, on_hsi
+        if scenes.displacement is not None:
+            guidance = Guidance.fit([block.for_fits() for block in on_hsi], imaging)
+            sample = [guidance.read(scenes, window) for window in windows]
         agreement = Agreement.fit([block.for_fits() for block in sample], imaging)
         if agreement.share > WARN_DIFFERING:
             warnings.append(
@@ -221,11 +246,13 @@ class Pair:
             srf_source=found.srf_source,
             psf_source=found.psf_source,
             shift=shift,
+            coregistration=coregistration,
             estimate=found.estimate,
             warnings=tuple(dict.fromkeys(warnings)),
             sample=tuple(sample),
             agreement=agreement,
             request=request,
+            guidance=guidance,
         )
 
     @property
@@ -277,7 +304,7 @@ class Pair:
         """
         if len(self.sample) == 1 and self.sample[0].hsi_valid.shape == (self.window.height, self.window.width):
             return self.sample[0].crop(window)
-        return self.scenes.read(window)
+        return self.scenes.read(window) if self.guidance is None else self.guidance.read(self.scenes, window)
 
     def for_fits(self, block: PairBlock) -> PairBlock:
         """A window of the pair as every fit should see it: pixels are not valid that are suspect in themselves, or that
@@ -291,15 +318,31 @@ class Pair:
         return self.for_fits(self.read(window))
 
 
-def _judge(shift: Misregistration, warnings: list[str], request: PairRequest) -> None:
-    """Refuse a misregistration that is too large, and say one that matters, or that it was corrected."""
+def _judge(shift: Misregistration, warnings: list[str], *, corrected: bool, allowed: bool) -> None:
+    """Refuse a misregistration that is too large, and say one that matters."""
     size = math.hypot(shift.x, shift.y)
     text = f"the images are misregistered by {size:.2f} HSI pixels (x {shift.x:+.2f}, y {shift.y:+.2f})"
-    if size > REFUSE_SHIFT and not (request.allow_shift or request.coregister):
+    if corrected:
+        if size > WARN_SHIFT:
+            warnings.append(f"{text} still after they were coregistered; the imaging model carries it")
+    elif size > REFUSE_SHIFT and not allowed:
         raise PairError(
-            f"{text}, more than {REFUSE_SHIFT:g}: pass `coregister=True` to move the MSI, or `allow_shift=True`"
+            f"{text}, more than {REFUSE_SHIFT:g}: pass `coregister=True` to bring the HSI onto the MSI's geolocation, "
+            "or `allow_shift=True`"
         )
-    if request.coregister:
-        warnings.append(f"{text}: the MSI was moved by {-shift.x:+.2f}, {-shift.y:+.2f} HSI pixels (x, y)")
     elif size > WARN_SHIFT:
-        warnings.append(f"{text}; `coregister=True` moves the MSI by that")
+        warnings.append(
+            f"{text}: the imaging model carries it, and the output lies where the HSI says that it lies; "
+            "`coregister=True` brings it to where the MSI lies"
+        )
+
+
+def _corrected(found: Coregistration) -> str:
+    """What was done about a misregistration, a sentence for the user."""
+    text = (
+        f"the images are misregistered by {math.hypot(found.x, found.y):.2f} HSI pixels (x {found.x:+.2f}, "
+        f"y {found.y:+.2f}): the output was moved by that and lies where the MSI lies"
+    )
+    if found.field is None:
+        return text
+    return f"{text}; the displacement varies, up to {found.largest:.1f} HSI pixels, and the HSI was resampled along it"

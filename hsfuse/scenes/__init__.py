@@ -5,7 +5,8 @@ from hsfuse.scenes.cog import WARN_CLIPPED, CogWriter
 from hsfuse.scenes.encoding import Encoding
 from hsfuse.scenes.findings import Finding
 from hsfuse.scenes.grid import MAX_RATIO, Grid, PixelWindow, common_area, integer_ratio, measured_ratio, nesting_offset
-from hsfuse.scenes.pair import PairBlock, ScenePair
+from hsfuse.scenes.pair import ScenePair
+from hsfuse.scenes.pair_block import PairBlock
 from hsfuse.scenes.scene import Block, Scene
 
 __all__ = [

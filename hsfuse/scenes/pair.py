@@ -7,7 +7,7 @@ the HSI grid refined by the ratio, and resampled onto that grid where they do no
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +16,9 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 
-from hsfuse.errors import PairError, RequestError, WorkError
+from hsfuse.errors import PairError, WorkError
 from hsfuse.scenes.bands import band_list_text
+from hsfuse.scenes.displaced import no_block, read_displaced, sampled, window_around
 from hsfuse.scenes.grid import (
     RATIO_TOLERANCE,
     Grid,
@@ -29,14 +30,17 @@ from hsfuse.scenes.grid import (
     measured_ratio,
     nesting_offset,
 )
+from hsfuse.scenes.pair_block import PairBlock
 from hsfuse.scenes.raster import RASTER_ERRORS
 from hsfuse.scenes.repeats import repeats_text
-from hsfuse.scenes.scene import Block, Scene, mask_like, no_pixels
+from hsfuse.scenes.scene import Block, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from hsfuse.scenes.displaced import Displacement
 
 # With fewer bands left the spectrum is worth more than sharpness.
 _FEWEST_SHARP = 3
@@ -49,85 +53,6 @@ _WIDENING = 1.1
 
 # The warper insists on a CRS. With the same one on both sides it never looks at what it is.
 _ANY_CRS = CRS.from_epsg(3857)
-
-
-@dataclass(frozen=True, eq=False)
-class PairBlock:
-    """What a window of a pair holds."""
-
-    hsi: NDArray[np.float32]
-    """Shape (C, h, w); 0 where not valid."""
-    hsi_valid: NDArray[np.bool_]
-    """Shape (h, w)."""
-    msi: NDArray[np.float32]
-    """Shape (c, ratio·h, ratio·w), on the HSI grid refined by the ratio; 0 where not valid."""
-    msi_valid: NDArray[np.bool_]
-    """Shape (ratio·h, ratio·w)."""
-    hsi_missing: NDArray[np.bool_] | None = None
-    """Shape (C, h, w): numbers of valid pixels that the file lacks and that were bridged. None: there are none."""
-    hsi_suspect: NDArray[np.bool_] = field(default_factory=no_pixels)
-    """Shape (h, w): valid pixels that no fit should learn from; none unless given."""
-    msi_suspect: NDArray[np.bool_] = field(default_factory=no_pixels)
-    """Shape (ratio·h, ratio·w), as `hsi_suspect`."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "hsi_suspect", mask_like(self.hsi_valid, self.hsi_suspect))
-        object.__setattr__(self, "msi_suspect", mask_like(self.msi_valid, self.msi_suspect))
-
-    @property
-    def fine_valid(self) -> NDArray[np.bool_]:
-        """Where a fused pixel is valid, (ratio·h, ratio·w): the MSI's pixel is, and the HSI's pixel over it."""
-        ratio = self.msi_valid.shape[0] // self.hsi_valid.shape[0]
-        return self.msi_valid & np.kron(self.hsi_valid, np.ones((ratio, ratio), dtype=bool))
-
-    def with_msi_bands(self, index: Sequence[int]) -> PairBlock:
-        """The same with some of its MSI bands, 0-based."""
-        return self if tuple(index) == tuple(range(len(self.msi))) else replace(self, msi=self.msi[list(index)])
-
-    def crop(self, window: PixelWindow) -> PairBlock:
-        """What a window of it holds, in HSI pixels.
-
-        Raises:
-            RequestError: The window reaches over the block.
-        """
-        height, width = self.hsi_valid.shape
-        if not PixelWindow(0, 0, width, height).contains(window):
-            raise RequestError(f"the window {window} reaches over the {width}×{height} HSI pixels at hand")
-        fine = window.scaled(self.msi_valid.shape[0] // height)
-        here, under = (window.rows, window.columns), (fine.rows, fine.columns)
-        return PairBlock(
-            self.hsi[:, *here],
-            self.hsi_valid[here],
-            self.msi[:, *under],
-            self.msi_valid[under],
-            None if self.hsi_missing is None else self.hsi_missing[:, *here],
-            self.hsi_suspect[here],
-            self.msi_suspect[under],
-        )
-
-    def where_hsi(self, kept: NDArray[np.bool_]) -> PairBlock:
-        """The same with fewer valid HSI pixels: those that are `kept` as well, (h, w)."""
-        if kept.all():
-            return self
-        valid = self.hsi_valid & kept
-        missing = None if self.hsi_missing is None else self.hsi_missing & valid
-        hsi = np.where(valid, self.hsi, np.float32(0))
-        return replace(self, hsi=hsi, hsi_valid=valid, hsi_missing=missing)
-
-    def for_fits(self) -> PairBlock:
-        """The block as fits should see it: pixels that are suspect are not valid."""
-        hsi, hsi_valid = _without(self.hsi, self.hsi_valid, self.hsi_suspect)
-        msi, msi_valid = _without(self.msi, self.msi_valid, self.msi_suspect)
-        missing = None if self.hsi_missing is None else self.hsi_missing & hsi_valid
-        return PairBlock(hsi, hsi_valid, msi, msi_valid, missing)
-
-
-def _without(
-    values: NDArray[np.float32], valid: NDArray[np.bool_], suspect: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    if not suspect.any():
-        return values, valid
-    return np.where(suspect, np.float32(0), values), valid & ~suspect
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +77,12 @@ class ScenePair:
     """Column and row of the MSI at which the fine grid begins; None where the MSI has to be resampled."""
     warnings: tuple[str, ...]
     """Sentences for the user about what was assumed or left out."""
+    wanted: PixelWindow | None = None
+    """The part that was asked for, in pixels of the HSI scene; None for all that both scenes cover."""
+    moved_by: tuple[float, float] = (0.0, 0.0)
+    """HSI pixels (x, y) that the HSI's grid was moved by from where its file says that it lies."""
+    displacement: Displacement | None = None
+    """Along what the HSI is resampled; None where its pixels are read as they are."""
 
     @classmethod
     def open(
@@ -190,7 +121,13 @@ class ScenePair:
             hsi, msi, ratio,
             _wanted_bands(hsi, "HSI", hsi_bands, warnings), _wanted_bands(msi, "MSI", msi_bands, warnings),
             area, msi_grid, nesting_offset(hsi.grid.crop(area).refine(ratio), msi_grid), tuple(warnings),
+            window,
         )  # fmt: skip
+
+    @property
+    def was_moved(self) -> bool:
+        """Whether the HSI's grid was moved away from where its file says that it lies."""
+        return self.moved_by != (0.0, 0.0)
 
     @property
     def resampled(self) -> bool:
@@ -207,19 +144,37 @@ class ScenePair:
         """The same area at the ratio's finer pixels: the grid of a fused image."""
         return self.grid.refine(self.ratio)
 
-    def shifted(self, x: float, y: float) -> ScenePair:
-        """The pair with the MSI moved by `x` HSI pixels along the rows and `y` along the columns.
+    def nested_move(self, x: float, y: float) -> tuple[float, float]:
+        """The move of the HSI's grid nearest to (x, y), in HSI pixels, that lets the MSI be read as it is.
+
+        It is less than an MSI pixel away; (x, y) itself where the MSI has to be resampled anyway.
+        """
+        corner = np.array([[x, y]])
+        place = map_pixels(corner, self.hsi.grid, self.msi_grid)
+        snapped = map_pixels(np.rint(place), self.msi_grid, self.hsi.grid)[0]
+        nearest = float(snapped[0]), float(snapped[1])
+        nests = nesting_offset(self._moved_grid(*nearest).refine(self.ratio), self.msi_grid) is not None
+        return nearest if nests else (x, y)
+
+    def moved(self, x: float, y: float) -> ScenePair:
+        """The pair with the HSI's grid moved by `x` HSI pixels along the rows and `y` along the columns, so that it
+        comes to lie where the MSI shows the same; the area in use is found anew.
 
         Raises:
-            PairError: nothing of the area in use is covered any more.
+            PairError: Nothing of the part wanted is covered any more.
         """
-        centre = np.array([self.hsi.grid.width / 2, self.hsi.grid.height / 2])
-        before, after = map_pixels(np.stack((centre, centre + np.array([x, y]))), self.hsi.grid, self.msi_grid)
-        moved = self.msi_grid.transform @ Affine.translation(*(after - before))
-        msi_grid = replace(self.msi_grid, transform=moved)
-        area = _wanted_area(common_area(self.hsi.grid, msi_grid, self.ratio), self.window, [])
-        offset = nesting_offset(self.hsi.grid.crop(area).refine(self.ratio), msi_grid)
-        return replace(self, msi_grid=msi_grid, msi_offset=offset, window=area)
+        grid = self._moved_grid(x, y)
+        area = _wanted_area(common_area(grid, self.msi_grid, self.ratio), self.wanted, [])
+        offset = nesting_offset(grid.crop(area).refine(self.ratio), self.msi_grid)
+        by = self.moved_by[0] + x, self.moved_by[1] + y
+        return replace(self, hsi=replace(self.hsi, grid=grid), msi_offset=offset, window=area, moved_by=by)
+
+    def displaced(self, displacement: Displacement | None) -> ScenePair:
+        """The pair with the HSI resampled along a displacement."""
+        return replace(self, displacement=displacement)
+
+    def _moved_grid(self, x: float, y: float) -> Grid:
+        return replace(self.hsi.grid, transform=self.hsi.grid.transform @ Affine.translation(x, y))
 
     def read(self, window: PixelWindow) -> PairBlock:
         """Both images under a window.
@@ -231,25 +186,68 @@ class ScenePair:
             RequestError: the window reaches over the area in use.
             WorkError: a file breaks off.
         """
-        hsi = self.hsi.read(window.shifted(self.window.column, self.window.row), self.hsi_bands)
+        hsi = self._read_hsi(window.shifted(self.window.column, self.window.row))
         msi = self._read_msi(window.scaled(self.ratio))
         return PairBlock(hsi.values, hsi.valid, msi.values, msi.valid, hsi.missing, hsi.suspect, msi.suspect)
 
+    def read_on_hsi(self, window: PixelWindow) -> PairBlock:
+        """Both images on the HSI's own pixels: where it is displaced, the MSI is resampled instead of the HSI.
+
+        Args:
+            window: Pixels of the HSI scene.
+
+        Raises:
+            RequestError: The window reaches over the HSI scene.
+            WorkError: A file breaks off.
+        """
+        if self.displacement is None:
+            return self.read(window.shifted(-self.window.column, -self.window.row))
+        hsi = self.hsi.read(window, self.hsi_bands)
+        msi = self._msi_on_hsi(window)
+        return PairBlock(hsi.values, hsi.valid, msi.values, msi.valid, hsi.missing, hsi.suspect, msi.suspect)
+
+    def _msi_on_hsi(self, window: PixelWindow) -> Block:
+        """The MSI under the HSI's own pixels, as far as it lies under the area in use."""
+        x, y = self._targets(window)
+        around = window_around(x, y, self.fine_grid)
+        if around is None:
+            return no_block(len(self.msi_bands), window.scaled(self.ratio))
+        return sampled(self._read_msi(around), x - around.column, y - around.row)
+
+    def _targets(self, window: PixelWindow) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Columns and rows of the fine grid that the fine pixels in a window of the HSI scene show."""
+        assert self.displacement is not None
+        x, y = self.displacement.targets(window, self.ratio)
+        return x - self.window.column * self.ratio, y - self.window.row * self.ratio
+
     def sample(self, max_pixels: int = 65536, patch: int = 64) -> list[PairBlock]:
+        """What `sample_windows` hold."""
+        return [self.read(window) for window in self.sample_windows(max_pixels, patch)]
+
+    def sample_windows(self, max_pixels: int = 65536, patch: int = 64) -> list[PixelWindow]:
         """Contiguous patches spread evenly over the area, for statistics of the whole; always the same ones.
 
         Args:
-            max_pixels: most HSI pixels in all; an area that has no more is returned whole, as one block.
+            max_pixels: most HSI pixels in all; an area that has no more is one window.
             patch: edge of a patch in HSI pixels.
+
+        Returns:
+            Windows counted from the upper left of the area in use.
         """
         width, height = self.window.width, self.window.height
         if width * height <= max_pixels:
-            return [self.read(self.grid.window)]
+            return [self.grid.window]
         patch = min(patch, width, height, math.isqrt(max_pixels))
         number = max(1, max_pixels // patch**2)
         columns = min(width // patch, max(1, round(math.sqrt(number * width / height))), number)
         rows = max(1, number // columns)
-        return [self.read(window) for window in lattice(width, height, patch, columns, rows)]
+        return lattice(width, height, patch, columns, rows)
+
+    def _read_hsi(self, window: PixelWindow) -> Block:
+        """The HSI under a window of its scene's grid."""
+        if self.displacement is None:
+            return self.hsi.read(window, self.hsi_bands)
+        return read_displaced(self.hsi, window, self.hsi_bands, self.displacement)
 
     def _read_msi(self, fine: PixelWindow) -> Block:
         """The MSI under a window of the fine grid."""

@@ -222,6 +222,22 @@ def test_a_method_that_fails_does_not_stop_the_others(pair: KnownPair, monkeypat
 # --- what cannot be served ---
 
 
+@pytest.mark.parametrize("moved", [(90.0, -30.0), (14.0, 8.0)])
+def test_a_coregistered_pair_is_held_against_the_reference_where_the_msi_lies(
+    moved: tuple[float, float], pair: KnownPair, make_pair: MakePair
+) -> None:
+    """The HSI's file says a wrong place, by whole HSI pixels or a fraction; the truth lies as the MSI does."""
+    methods = ("gsa", "mtf-glp-subspace")
+    aligned = run(pair, reference=pair.reference, methods=methods)
+    displaced = make_pair(hsi={"origin": (5e5 + moved[0], 5e6 + moved[1])})
+    found = run(displaced, reference=displaced.reference, methods=methods, coregister=True)
+    assert found.pair.coregistration is not None
+    for before, after in zip(aligned.entries, found.entries, strict=True):
+        assert before.scores is not None
+        assert after.scores is not None
+        assert after.scores.psnr > before.scores.psnr - 0.3
+
+
 def test_references_that_do_not_fit_are_refused(pair: KnownPair, write_raster: WriteRaster) -> None:
     numbers = TRUTH.astype(np.float32)
     nm = WAVELENGTH.tolist()

@@ -157,6 +157,44 @@ def test_simulated_fused_and_evaluated(pair: KnownPair, tmp_path: Path) -> None:
     assert psnr["gsa"] > psnr["bicubic"] + 4
 
 
+# --- coregistered images ---
+
+
+def test_a_coregistered_image_is_scored_where_the_msi_lies(make_pair: MakePair, tmp_path: Path) -> None:
+    """The HSI's file places it three pixels west and one south of where it lies: the image shares most of the truth."""
+    pair, output = make_pair(hsi={"origin": (5e5 - 90, 5e6 - 30)}), tmp_path / "fused.tif"
+    known = {"srf": pair.imaging, "psf": pair.imaging}
+    result = fuse(pair.hsi, pair.msi, output, model="gsa", coregister=True, **known)
+    assert result.shift == pytest.approx((3, -1), abs=0.1)
+    assert result.displacement is not None
+    assert not result.displacement["resampled"]
+    found = evaluate(output, pair.reference)
+    assert found.scores.psnr > 30
+    part = tmp_path / "part.tif"
+    fuse(pair.hsi, pair.msi, part, model="gsa", coregister=True, window=PixelWindow(10, 10, 20, 18), **known)
+    assert evaluate(part, pair.reference).scores.pixels == 20 * 18 * RATIO**2
+    without_option = without(pair, output).scores
+    assert without_option.consistency_hsi > 30
+    assert without_option.consistency_msi > 35
+    assert without_option.pixels == found.scores.pixels
+    assert without(pair, output, coregister=True).scores.summary() == pytest.approx(without_option.summary())
+    assert without(pair, part).scores.pixels == 20 * 18 * RATIO**2
+
+
+def test_a_coregistered_image_beside_the_reference_is_refused(write_raster: WriteRaster) -> None:
+    tags = {"HSFUSE_SHIFT": '{"x": 1.0, "y": 0.0}', "HSFUSE_RATIO": "3"}
+    reference = write_raster("r.tif", IMAGE)
+    part = evaluate(write_raster("f.tif", IMAGE[:, 5:, 7:], origin=(5e5 + 210, 5e6 - 150), tags=tags), reference)
+    assert (part.scores.rmse, part.scores.pixels, part.warnings) == (0, 85 * 63, ())
+    over = evaluate(write_raster("g.tif", IMAGE, origin=(5e5 + 210, 5e6 - 150), tags=tags), reference)
+    assert over.scores.pixels == 85 * 63
+    assert "85% of" in over.warnings[0]
+    with pytest.raises(PairError, match="was coregistered, but its pixels are not those of"):
+        evaluate(write_raster("h.tif", IMAGE, origin=(5e5 + 15, 5e6), tags=tags), reference)
+    with pytest.raises(PairError, match="no pixel in common"):
+        evaluate(write_raster("i.tif", IMAGE, origin=(5e5 + 30000, 5e6), tags=tags), reference)
+
+
 # --- bad and odd images against a reference ---
 
 

@@ -197,13 +197,40 @@ def test_msi_in_the_neighbouring_zone(write_raster: WriteRaster) -> None:
     np.testing.assert_allclose(part.msi, block.msi[:, 18:33, 27:39], rtol=1e-6)
 
 
-def test_moving_the_msi(write_raster: WriteRaster) -> None:
-    """Two MSI pixels to the right and one up: what was seen there is now seen here."""
+def test_moving_the_hsi(write_raster: WriteRaster) -> None:
+    """Two MSI pixels to the left and one down: the area follows the MSI, whose pixels are read as they are."""
     pair = open_pair(write_raster, {}, {}, window=PixelWindow(5, 5, 10, 10))
-    moved = pair.shifted(2 / 3, -1 / 3)
-    assert not moved.resampled
-    np.testing.assert_array_equal(moved.read(moved.grid.window).msi, MSI[:, 16:46, 13:43])
-    assert pair.shifted(0.5, 0).resampled
+    moved = pair.moved(-2 / 3, 1 / 3)
+    assert (moved.resampled, moved.was_moved, pair.was_moved) == (False, True, False)
+    block = moved.read(moved.grid.window)
+    np.testing.assert_array_equal(block.msi, MSI[:, 16:46, 13:43])
+    np.testing.assert_array_equal(block.hsi, HSI[:, 5:15, 5:15])
+    assert moved.fine_grid.transform @ (0, 0) == pytest.approx((X + 130, Y - 160))
+    assert pair.moved(0.5, 0).resampled
+
+
+def test_a_move_that_nests(write_raster: WriteRaster) -> None:
+    """The nearest one that has the MSI read as it is, also where the grids did not nest before."""
+    pair = open_pair(write_raster, {}, {})
+    assert pair.nested_move(0.4, -1.1) == pytest.approx((1 / 3, -1))
+    beside = open_pair(write_raster, {}, {"origin": (X + 4, Y + 4)})
+    x, y = beside.nested_move(0.5, 0.0)
+    assert (x, y) == pytest.approx((14 / 30, -4 / 30))
+    assert not beside.moved(x, y).resampled
+    turned = open_pair(
+        write_raster, {}, {"transform": Affine.translation(X, Y) @ Affine.rotation(5) @ Affine.scale(10, -10)}
+    )
+    assert turned.nested_move(0.4, -1.1) == (0.4, -1.1)
+
+
+def test_a_move_finds_the_area_anew(write_raster: WriteRaster) -> None:
+    """What the MSI does not cover where the HSI's file places it comes in, what it leaves goes out."""
+    pair = open_pair(write_raster, {}, {"origin": (X + 60, Y)})
+    assert pair.window == PixelWindow(2, 0, 22, 20)
+    assert pair.moved(2, 0).window == PixelWindow(0, 0, 24, 20)
+    assert pair.moved(5, 3).window == PixelWindow(0, 0, 21, 17)
+    with pytest.raises(PairError):
+        pair.moved(100, 0)
 
 
 def test_a_ratio_of_the_user(write_raster: WriteRaster) -> None:

@@ -9,8 +9,7 @@ Goshtasby 1988 for image registration), and is kept on a regular grid.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
@@ -18,8 +17,10 @@ from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
 from hsfuse.errors import ImagingError
-from hsfuse.imaging.blind.samples import SampleBlock
-from hsfuse.imaging.blind.shift import local_detail, local_displacement
+from hsfuse.imaging.blind.displacement_field import DisplacementField
+from hsfuse.imaging.blind.samples import SampleBlock, sample_blocks
+from hsfuse.imaging.blind.shift import coarse_shift, local_detail, local_displacement
+from hsfuse.imaging.blind.warping import WarpedPatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,7 @@ _FEWEST_IN_CELL = 40
 _CLIP = 4.0  # robust standard deviations of the detail
 _STEP = 0.25  # HSI pixels, of the finite difference that gives the slope of P B
 _ROUNDS = 3
+_REFINEMENTS = 2
 _MOST_UNSURE = 0.25  # HSI pixels, standard error of a cell that counts
 _NEIGHBOURS = 8
 _STRAY = 1.0  # HSI pixels from the median of its neighbours
@@ -49,116 +51,27 @@ _FITS = 0.35  # HSI pixels from the field
 _LEAST_FITTING = 0.5  # of the cells that were placed, or they contradict each other
 _SMOOTHINGS = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
 _MAD_TO_SIGMA = 1.4826
-_FORMAT = "hsfuse-displacement/1"
 
 
-@dataclass(frozen=True, eq=False)
-class DisplacementField:
-    """Where the HSI looks beside its nominal place on the MSI, place by place, in the sign of `ImagingModel.shift`.
+class SparseCellsError(ImagingError):
+    """Too few cells have detail for a displacement field; nothing speaks against one shift for all."""
 
-    Positions are columns and rows of the HSI scene, continuous: pixel i reaches from i to i + 1.
+
+def coarse_displacement(patches: Sequence[PatchLike], ratio: int) -> tuple[int, int]:
+    """The displacement (x, y), in whole HSI pixels, at which most of a pair agrees best, without knowing R or B.
+
+    Args:
+        patches: Parts of the pair on their nominal ground.
+        ratio: HSI pixel over MSI pixel.
 
     Raises:
-        ImagingError: The nodes are not finite, too few, or not on a grid.
+        ImagingError: No pixel is valid in both images.
     """
-
-    origin: tuple[float, float]
-    """Position (x, y) of the first node, in HSI pixels."""
-
-    spacing: float
-    """From node to node, in HSI pixels."""
-
-    nodes: NDArray[np.float64]
-    """Displacement (x, y) at the nodes, shape (2, rows, columns), in HSI pixels."""
-
-    cells: NDArray[np.float64]
-    """The cells that it runs through, shape (n, 5): column, row of the centre, x, y of the displacement, its
-    standard error, all in HSI pixels."""
-
-    spread: float
-    """Robust standard deviation of the cells about the field, in HSI pixels."""
-
-    def __post_init__(self) -> None:
-        nodes, cells = np.asarray(self.nodes, dtype=np.float64), np.asarray(self.cells, dtype=np.float64)
-        if nodes.ndim != 3 or nodes.shape[0] != 2 or min(nodes.shape) < 1 or not np.isfinite(nodes).all():
-            raise ImagingError(f"a displacement field has finite nodes of shape (2, rows, columns), not {nodes.shape}")
-        if not (self.spacing > 0 and np.isfinite([*self.origin, self.spacing, self.spread]).all()):
-            raise ImagingError(f"a displacement field has nodes at a positive distance, not {self.spacing}")
-        if cells.ndim != 2 or cells.shape[1] != 5:
-            raise ImagingError(f"the cells of a displacement field have five numbers each, not {cells.shape}")
-        object.__setattr__(self, "nodes", nodes)
-        object.__setattr__(self, "cells", cells)
-
-    def at(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Displacement (x, y) in HSI pixels at positions in HSI pixels, any shape, by cubic splines between the nodes.
-
-        What the HSI shows at (x, y) lies on the MSI at (x, y) plus that.
-        """
-        places = np.stack(np.broadcast_arrays(np.asarray(y) - self.origin[1], np.asarray(x) - self.origin[0]))
-        along_x, along_y = (
-            ndimage.map_coordinates(nodes, places / self.spacing, order=3, mode="nearest") for nodes in self.nodes
-        )
-        return np.asarray(along_x, dtype=np.float64), np.asarray(along_y, dtype=np.float64)
-
-    def msi_points(
-        self, x: NDArray[np.float64], y: NDArray[np.float64], ratio: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Where to read the nominally placed MSI for points of the fine grid, so that it comes to lie on the HSI.
-
-        Args:
-            x: Columns of the fine grid, continuous (pixel i has its centre at i + 0.5).
-            y: Rows of the fine grid.
-            ratio: HSI pixel over MSI pixel.
-        """
-        along_x, along_y = self.at(np.asarray(x) / ratio, np.asarray(y) / ratio)
-        return x + ratio * along_x, y + ratio * along_y
-
-    def hsi_points(
-        self, x: NDArray[np.float64], y: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The other way round: where the HSI shows what the MSI shows at (x, y), all in HSI pixels."""
-        there = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-        here = there
-        for _ in range(20):  # a contraction, as long as the field stretches less than its own scale
-            along_x, along_y = self.at(*here)
-            here = there[0] - along_x, there[1] - along_y
-        return here
-
-    @property
-    def mean(self) -> tuple[float, float]:
-        """Displacement (x, y) in the middle of the cells, in HSI pixels."""
-        middle = np.median(self.cells[:, 2:4], axis=0) if len(self.cells) else self.nodes.mean(axis=(1, 2))
-        return float(middle[0]), float(middle[1])
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        return {
-            "format": _FORMAT,
-            "origin_hsi_pixels": list(self.origin),
-            "spacing_hsi_pixels": self.spacing,
-            "x_hsi_pixels": np.round(self.nodes[0], 4).tolist(),
-            "y_hsi_pixels": np.round(self.nodes[1], 4).tolist(),
-            "cells": np.round(self.cells, 4).tolist(),
-            "spread_hsi_pixels": self.spread,
-        }
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> DisplacementField:
-        """Read what `to_dict` wrote.
-
-        Raises:
-            ImagingError: It is something else.
-        """
-        try:
-            if content["format"] != _FORMAT:
-                raise ImagingError(f"a displacement field's format is {_FORMAT}, not {str(content['format'])[:40]}")
-            nodes = np.array([content["x_hsi_pixels"], content["y_hsi_pixels"]], dtype=np.float64)
-            cells = np.array(content["cells"], dtype=np.float64).reshape(-1, 5)
-            x, y = content["origin_hsi_pixels"]
-            spread = float(content["spread_hsi_pixels"])
-            return cls((float(x), float(y)), float(content["spacing_hsi_pixels"]), nodes, cells, spread)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ImagingError(f"not a complete displacement field ({error})") from error
+    blocks = sample_blocks(patches, ratio)
+    if not blocks:
+        raise ImagingError("the pair has 0 HSI pixels that are valid: its displacement cannot be measured")
+    found = coarse_shift(blocks, ratio, REACH)
+    return round(found.x / ratio), round(found.y / ratio)
 
 
 def measure_displacement(
@@ -173,19 +86,15 @@ def measure_displacement(
             taken out the pair has none.
 
     Raises:
-        ImagingError: The images have too little detail in common, or the cells contradict each other.
+        SparseCellsError: The images have too little detail in common.
+        ImagingError: The cells contradict each other.
     """
     corners = _corners(patches)
-    found = [
-        np.add(_placed_cells(patch, cells, model), [*place, 0, 0, 0])
-        for patch, place, cells in zip(patches, places, corners, strict=True)
-        if cells
-    ]
-    cells = np.concatenate(found) if found else np.empty((0, 5))
+    cells = _all_cells(patches, places, corners, model)
     tried = sum(map(len, corners))
     sure = cells[cells[:, 4] <= _MOST_UNSURE]
     if len(sure) < _FEWEST_CELLS:
-        raise ImagingError(
+        raise SparseCellsError(
             f"only {len(sure)} of {tried} cells of {_CELL} × {_CELL} HSI pixels have enough detail in both images to "
             f"be placed, fewer than the {_FEWEST_CELLS} that a displacement field needs",
         )
@@ -196,7 +105,43 @@ def measure_displacement(
             f"the images' local displacements contradict each other: {fitting} of {len(sure)} cells agree on a smooth "
             f"field to {_FITS} HSI pixel; do they show the same place, within {REACH} HSI pixels?",
         )
+    for _ in range(_REFINEMENTS):
+        field = _refined(field, patches, places, corners, model)
     return field
+
+
+def _refined(
+    field: DisplacementField,
+    patches: Sequence[PatchLike],
+    places: Sequence[tuple[int, int]],
+    corners: list[list[tuple[int, int]]],
+    model: ImagingModel,
+) -> DisplacementField:
+    """The field with what is left of the displacement once it is taken out: within a cell that is the same all over."""
+    warped = [WarpedPatch.of(patch, place, field) for patch, place in zip(patches, places, strict=True)]
+    cells = _all_cells(warped, places, corners, model, start=np.zeros(2, dtype=np.int64))
+    sure = cells[cells[:, 4] <= _MOST_UNSURE]
+    kept = _without_strays(sure) if len(sure) >= _FEWEST_CELLS else sure
+    if len(kept) < max(_LEAST_FITTING * len(field.cells), _FEWEST_CELLS):
+        return field
+    rest, fitting = _fitted(kept, _extent(patches, places))
+    return rest.after(field) if fitting >= _LEAST_FITTING * len(kept) else field
+
+
+def _all_cells(
+    patches: Sequence[PatchLike],
+    places: Sequence[tuple[int, int]],
+    corners: list[list[tuple[int, int]]],
+    model: ImagingModel,
+    start: NDArray[np.int64] | None = None,
+) -> NDArray[np.float64]:
+    """Column and row in the scene, x, y and standard error of all cells, shape (n, 5)."""
+    found = [
+        np.add(_placed_cells(patch, cells, model, start), [*place, 0, 0, 0])
+        for patch, place, cells in zip(patches, places, corners, strict=True)
+        if cells
+    ]
+    return np.concatenate(found) if found else np.empty((0, 5))
 
 
 def _corners(patches: Sequence[PatchLike]) -> list[list[tuple[int, int]]]:
@@ -215,11 +160,13 @@ def _starts(edge: int, spacing: int) -> list[int]:
     return [int(start) for start in np.linspace(0, last, max(-(-last // spacing), 0) + 1).round()]
 
 
-def _placed_cells(patch: PatchLike, corners: list[tuple[int, int]], model: ImagingModel) -> NDArray[np.float64]:
-    """Column, row, x, y and standard error of a patch's cells."""
+def _placed_cells(
+    patch: PatchLike, corners: list[tuple[int, int]], model: ImagingModel, start: NDArray[np.int64] | None
+) -> NDArray[np.float64]:
+    """Column, row, x, y and standard error of a patch's cells, sought all around or only near a start."""
     block = SampleBlock.whole(patch, model.ratio)
-    coarse = _coarse_displacements(block, corners, model)
-    found = [_placed(patch, corner, start, model) for corner, start in zip(corners, coarse, strict=True)]
+    starts = [start] * len(corners) if start is not None else _coarse_displacements(block, corners, model)
+    found = [_placed(patch, corner, first, model) for corner, first in zip(corners, starts, strict=True)]
     return np.array([cell for cell in found if cell is not None]).reshape(-1, 5)
 
 

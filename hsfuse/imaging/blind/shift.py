@@ -8,7 +8,7 @@ interpolated. Per cell of the scene; the scene's figure is the cells' robust med
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -70,6 +70,10 @@ class Misregistration:
         """Length of the shift in HSI pixels."""
         return float(np.hypot(self.x, self.y))
 
+    def moved(self, x: float, y: float) -> Misregistration:
+        """The same as seen from a place that lies (x, y) HSI pixels further back."""
+        return replace(self, x=self.x + x, y=self.y + y, cells=self.cells + np.array([0, 0, 0, x, y]))
+
 
 @dataclass(frozen=True)
 class CoarseShift:
@@ -124,13 +128,21 @@ def measure_shift(patches: Sequence[PatchLike], model: ImagingModel) -> Misregis
     return Misregistration(float(shift[0]), float(shift[1]), spread, field, len(cells))
 
 
-def coarse_shift(blocks: Sequence[SampleBlock], ratio: int) -> CoarseShift:
-    """The displacement, to half an HSI pixel, at which the HSI's detail explains the MSI's best."""
+def coarse_shift(blocks: Sequence[SampleBlock], ratio: int, reach: float = REACH) -> CoarseShift:
+    """The displacement at which the HSI's detail explains the MSI's best.
+
+    Args:
+        blocks: Of the pair.
+        ratio: HSI pixel over MSI pixel.
+        reach: HSI pixels to either side that are looked at, if the blocks are large enough: up to `REACH` by halves of
+            an HSI pixel, beyond by whole ones.
+    """
+    wide = reach > REACH
     blocks = blocks[:_COARSE_BLOCKS]
     hsi = [principal_detail(block, _COMPONENTS) for block in blocks]
     edge = min(min(block.rows, block.columns) for block in blocks)
-    reach = min(REACH, max(edge / 5, 1.0))
-    step = max(round(ratio / 2), 1)
+    reach = min(reach, max(edge / (3 if wide else 5), 1.0))
+    step = ratio if wide else max(round(ratio / 2), 1)
     steps = np.arange(-int(reach * ratio / step), int(reach * ratio / step) + 1) * step
     fine = [block.msi(int(np.abs(steps).max())) for block in blocks]
     places = steps.tolist()
