@@ -2,10 +2,10 @@
 
     python examples/benchmarks/spoiled.py [--methods stack,bayes,gsa] [--kinds cloud]
 
-Indian Pines (from the package tensorly) seen at ratio 3 by an HSI at 35 dB and Sentinel-2's four bands at 40 dB, as files
-of 16-bit reflectance without any nodata tag. Each kind spoils the pair in its left half; the table holds the root mean
-square error in the right quarter over that of the clean pair, and whether a warning was given. Runs of one process,
-imaging model estimated.
+Indian Pines (from the package tensorly) seen at ratio 3 by an HSI at 35 dB and Sentinel-2's four bands at 40 dB, as
+files of 16-bit reflectance without any nodata tag. Each kind spoils the pair in its left half; the table holds the
+root mean square error in the right quarter over that of the clean pair, and whether a warning was given. Runs of one
+process, imaging model estimated.
 """
 
 from __future__ import annotations

@@ -231,7 +231,7 @@ class ProgressBar:
 
             self._bar = tqdm(total=total, desc=stage, unit=f" {unit}", file=sys.stderr)
         else:
-            click.echo(f"{stage}: {total} {unit}", err=True)
+            click.echo(stage if unit == "percent" else f"{stage}: {total} {unit}", err=True)
 
     def advance(self, steps: int = 1) -> None:
         """So many steps are done."""

@@ -203,7 +203,7 @@ for _name, _summary, _fitting in (
     ("cnmf", "coupled nonnegative matrix factorisation (Yokoya 2012)", CNMF.fit),
     ("hysure", "subspace with vector total variation (Simões 2015)", HySure.fit),
     ("bayes", "edge-adaptive Bayesian estimate in the spectral subspace (after Wei 2015)", Bayes.fit),
-    ("mtf-glp-subspace", "the same in a noise-aware spectral subspace: what mgdunlss corrects", SubspaceLinear.fit),
+    ("mtf-glp-subspace", "MTF-GLP with regression in a noise-aware spectral subspace", SubspaceLinear.fit),
     ("bicubic", "the HSI interpolated, without the MSI", Bicubic.fit),
 ):
     register_method(_name, _summary, _classical(_fitting), network=False)

@@ -67,7 +67,7 @@ def test_a_training_tells_how_it_goes_and_ends_with_a_table(hsfuse: RunHere, wor
     assert ended.status == 0, ended.stderr
     lines = [line for line in ended.stderr.splitlines() if line.startswith("step ")]
     assert lines[0].startswith("step 0, 0 s: validation PSNR ")
-    assert lines[0].endswith("°, the best so far")
+    assert lines[0].endswith(", the best so far")
     assert lines[1].startswith("step 1, ")
     assert ": loss " in lines[1]
     for name in ("PSNR dB", "SAM °", "ERGAS", "bicubic", "gsa", "mtf-glp", "cnmf", "hysure", "before training"):
@@ -140,7 +140,7 @@ def test_ctrl_c_keeps_the_best_weights_so_far(words: list[str], tmp_path: Path) 
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=ENVIRONMENT
     ) as process:
         assert process.stderr is not None
-        assert process.stderr.readline().startswith("train: 100 percent")
+        assert process.stderr.readline().startswith("train")
         assert process.stderr.readline().startswith("step 0, ")
         time.sleep(0.5)
         assert process.poll() is None, "it was over too soon"
@@ -160,7 +160,7 @@ def test_adapting_says_what_it_brought(hsfuse: RunHere, crops: list[tuple[Path, 
     ended = hsfuse("fuse", *pair, "--model", "mgdunlss", "--adapt", "1s", "-o", tmp_path / "out.tif", "--json")
     assert ended.status == 0, ended.stderr
     lines = ended.stderr.splitlines()
-    assert lines[0] == "adapt: 100 percent"
+    assert lines[0] == "adapt"
     assert lines[-1].startswith("adapted weights ")
     adapted = json.loads(ended.stdout)["adapted"]
     assert set(adapted) == {"kept", "before", "after", "steps"}

@@ -347,7 +347,7 @@ def test_misregistration_is_told_refused_and_corrected(make_pair: MakePair, tmp_
 @pytest.mark.parametrize(
     ("choices", "sentence"),
     [
-        ({"model": "unet"}, "no model 'unet': choose one of mgdunlss, ssrfn, gsa"),
+        ({"model": "unet"}, "no model 'unet': choose one of stack, mgdunlss, ssrfn, gsa"),
         ({"weights": "mgdunlss-universal"}, "gsa is a classical method and takes no weights"),
         ({"device": "tpu"}, "'tpu' is no device"),
         ({"device": "meta"}, "'meta' is no device"),
@@ -355,7 +355,7 @@ def test_misregistration_is_told_refused_and_corrected(make_pair: MakePair, tmp_
         ({"srf": "sentinel-9z"}, "sentinel-9z: no such file and no known sensor"),
         ({"srf": "sentinel-2a:B99"}, "has no band B99"),
         ({"psf": "gaussian:wide"}, "expected gaussian:FWHM"),
-        ({"psf": "nowhere.json"}, "nowhere.json: cannot be read"),
+        ({"psf": "nowhere.json"}, "nowhere.json: no such file"),
         ({"hsi_bands": "1-99"}, "the scene has bands 1 to 20"),
         ({"msi_bands": "0"}, "the scene has bands 1 to 4"),
         ({"window": PixelWindow(100, 0, 5, 5)}, "100,0,5,5 lies outside"),

@@ -23,7 +23,7 @@ def test_a_line_a_file_and_no_end_at_a_bad_one(
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    write_raster("a/good.tif", np.ones((3, 9, 8), np.int16), wavelengths=[400, 500, 600])
+    write_raster("a/good.tif", np.arange(1, 217, dtype=np.int16).reshape(3, 9, 8), wavelengths=[400, 500, 600])
     (tmp_path / "a" / "bad.h5").write_bytes(b"nothing")
     assert script.main(tmp_path) == 0
     bad, good = capsys.readouterr().out.splitlines()

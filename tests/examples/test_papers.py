@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from tensorly.datasets import load_indian_pines
 
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade, load_srf
-from hsfuse.pairs.pair import Pair, open_pair
+from hsfuse.pairs.opening import open_pair
+from hsfuse.pairs.pair import Pair
 from hsfuse.scenes import PixelWindow
 
 if TYPE_CHECKING:

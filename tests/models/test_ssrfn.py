@@ -361,7 +361,7 @@ def test_a_weights_file_serves_as_the_method(tmp_path: Path):
     save_weights(network.state_dict(), card, tmp_path / "w.safetensors")
     chosen = choose_method("ssrfn", str(tmp_path / "w.safetensors"))
     assert METHODS["ssrfn"].network
-    state = chosen.method.network.state_dict()
+    state = chosen.method.correction.network.state_dict()
     assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
     response = torch.rand(4, 20).double()
     srf = SpectralResponse((response / response.sum(1, keepdim=True)).numpy(), ("a", "b", "c", "d"))

@@ -44,6 +44,7 @@ FEWEST_PIXELS = 30
 _COMPONENTS = 8
 _LEAST_STRICT = 0.15  # of the pixels: with fewer the images are alike only loosely, and the strict rules do not hold
 _ENOUGH_TO_CONTRADICT = 10 * FEWEST_PIXELS  # HSI pixels
+_UNSURE_CENTRE = 0.05  # HSI pixels, one standard deviation, with a wide kernel that says less than it should
 _FREE_GAIN = 0.04  # a free kernel must cut the held-out residual variance by this share
 _FREE_STRENGTHS = (1e-3, 1e-2, 1e-1)
 
@@ -140,8 +141,20 @@ def update_psf(
     return replace(state, gaussian=gaussian, coefficients=coefficients, kept=kept)
 
 
-def with_usual_psf(state: EstimationState) -> EstimationState:
-    """The state with a round PSF of one HSI pixel where the windows look, in place of what was fitted."""
+def with_usual_psf(state: EstimationState, blocks: Sequence[SampleBlock], coarse: CoarseShift) -> EstimationState:
+    """The state with a round PSF of one HSI pixel where the windows look, in place of what was fitted.
+
+    Along an axis in which the scene hardly varies, such as that of its rows, noise alone has moved the windows: there
+    they look where the coarse search left them.
+    """
+    x, y = state.sample.displaced
+    _, unsure_x, unsure_y = state.gaussian.uncertainty
+    step = (
+        coarse.x - x if unsure_x > _UNSURE_CENTRE else 0,
+        coarse.y - y if unsure_y > _UNSURE_CENTRE else 0,
+    )
+    if any(step):
+        state = _moved(state, blocks, state.gaussian, step)
     usual = replace(GaussianKernel.usual(), uncertainty=state.gaussian.uncertainty)
     return replace(state, gaussian=usual, coefficients=usual.coefficients(state.sample.basis))
 

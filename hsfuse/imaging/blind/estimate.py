@@ -169,7 +169,7 @@ def _estimated(
         warnings.append(
             f"the pair does not determine its blur ({doubt}): assumed a PSF of {ASSUMED_FWHM:.1f} HSI pixel FWHM"
         )
-        state, psf = with_usual_psf(state), PointSpread.gaussian(ratio, ASSUMED_FWHM)
+        state, psf = with_usual_psf(state, blocks, coarse), PointSpread.gaussian(ratio, ASSUMED_FWHM)
     found, shift = point_spread(state, ratio, psf)
     estimate = _estimate(blocks, patches, state, found, shift, metadata, coarse, srf)
     return replace(estimate, warnings=(*warnings, *estimate.warnings))
@@ -180,7 +180,7 @@ def _doubted_blur(state: EstimationState, coarse: CoarseShift) -> str:
 
     Smooth scenes and noise draw it wide, and a scene that varies in one direction alone tells its width in that.
     """
-    fwhm, centre = state.gaussian.uncertainty
+    fwhm, centre = state.gaussian.uncertainty[0], max(state.gaussian.uncertainty[1:])
     narrow, wide = sorted(state.gaussian.point_spread(state.sample.basis.ratio).fwhm)
     if np.isfinite(fwhm) and min(fwhm, centre) > _UNDETERMINED:
         return f"FWHM unsure by {fwhm:.0%}, shift by {centre:.2g} HSI pixels"
@@ -297,7 +297,7 @@ def _quality(state: EstimationState, coarse: CoarseShift, index: NDArray[np.int6
         "pixels": float(state.kept.sum()),
         "differing": _differing(state),
         "psf_fwhm_error": state.gaussian.uncertainty[0],
-        "shift_error": state.gaussian.uncertainty[1],
+        "shift_error": max(state.gaussian.uncertainty[1:]),
         "srf_angle_error": float(state.row_error[index].mean()),
     }
     return {name: value for name, value in found.items() if np.isfinite(value)}

@@ -108,8 +108,8 @@ class GaussianKernel:
     centre: tuple[float, float]
     """(x, y) in HSI pixels."""
 
-    uncertainty: tuple[float, float] = (np.inf, np.inf)
-    """One standard deviation of its FWHM, as a share, and of its centre, in HSI pixels."""
+    uncertainty: tuple[float, float, float] = (np.inf, np.inf, np.inf)
+    """One standard deviation of its FWHM, as a share, and of its centre's x and y, in HSI pixels."""
 
     @property
     def covariance(self) -> NDArray[np.float64]:
@@ -154,7 +154,8 @@ def fit_gaussian(moments: KernelMoments, basis: KernelBasis, start: GaussianKern
     found = optimize.minimize(cost, initial, method="L-BFGS-B", bounds=bounds)
     values = found.x
     spread = _spread(cost, values)
-    uncertainty = (float(np.sqrt(spread[0] + spread[1]) / 2 / np.sqrt(2)), float(np.sqrt(max(spread[3], spread[4]))))
+    width = np.sqrt(spread[0] + spread[1]) / 2 / np.sqrt(2)
+    uncertainty = (float(width), float(np.sqrt(spread[3])), float(np.sqrt(spread[4])))
     return GaussianKernel((values[0], values[1], values[2]), (values[3], values[4]), uncertainty)
 
 
