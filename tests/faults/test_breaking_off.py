@@ -28,6 +28,13 @@ def cut(path: Path, keep: float) -> None:
     os.truncate(path, int(path.stat().st_size * keep))
 
 
+def thirty_bands(bench: Bench) -> None:
+    """An imaging model of an HSI of 30 bands of unknown wavelengths."""
+    content = json.loads((bench.folder / "imaging.json").read_text())
+    content["srf"] |= {"hsi_wavelength_nm": None, "matrix": [[1 / 30] * 30] * 2}
+    (bench.folder / "imaging.json").write_text(json.dumps(content))
+
+
 # --- damaged files ---
 
 
@@ -51,13 +58,14 @@ def test_a_truncated_envi_file(bench: Bench) -> None:
 
 @pytest.fixture
 def damaged(bench: Bench) -> Bench:
-    """A compressed HSI of 320 × 320 pixels with a block broken that a first look does not read."""
-    numbers = RNG.integers(100, 9000, (6, 320, 320)).astype(np.int16)
+    """A compressed HSI too large to be read whole at a first look, with a block broken between what that reads."""
+    numbers = RNG.integers(100, 9000, (30, 430, 430)).astype(np.int16)
     blocks = {"tiled": True, "blockxsize": 16, "blockysize": 16, "compress": "deflate", "interleave": "band"}
-    path = bench.hsi(numbers, **blocks)
-    bench.msi(RNG.integers(100, 9000, (2, 960, 960)).astype(np.uint16))
+    path = bench.hsi(numbers, wavelengths=None, **blocks)
+    bench.msi(RNG.integers(100, 9000, (2, 1290, 1290)).astype(np.uint16))
+    thirty_bands(bench)
     content = bytearray(path.read_bytes())
-    with rasterio.open(path) as dataset:  # a block between the patches of the first look
+    with rasterio.open(path) as dataset:
         offset = int(dataset.get_tag_item("BLOCK_OFFSET_4_4", dm="TIFF", bidx=1))
     content[offset : offset + 64] = b"\xff" * 64
     path.write_bytes(content)
@@ -115,9 +123,7 @@ def long_run(bench: Bench) -> list[str]:
     """Words of a fuse that takes minutes: a network on many small tiles."""
     bench.hsi(RNG.integers(100, 9000, (30, 100, 120)).astype(np.int16), wavelengths=None)
     bench.msi(RNG.integers(100, 9000, (2, 300, 360)).astype(np.uint16))
-    content = json.loads((bench.folder / "imaging.json").read_text())
-    content["srf"] |= {"hsi_wavelength_nm": None, "matrix": [[1 / 30] * 30] * 2}
-    (bench.folder / "imaging.json").write_text(json.dumps(content))
+    thirty_bands(bench)
     words = [word for word in bench.fuse_words("--overwrite", "--tile", "12", "--overlap", "4") if word != "-q"]
     return [*words, "--model", "mgdunlss"]
 
