@@ -277,6 +277,13 @@ def envi(folder: Path, header: str, encoding: str = "utf-8", size: tuple[int, in
     return folder / "a.img"
 
 
+def test_a_crs_that_is_no_utf8_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    header = 'coordinate system string = {LOCAL_CS["Réseau local",UNIT["metre",1]]}'
+    CUBE.tofile(envi(tmp_path, header, "latin-1"))
+    with pytest.raises(SceneError, match=r"\(its CRS has letters that are not UTF-8\)"):
+        Scene.open(tmp_path / "a.img")
+
+
 def test_envi_headers_in_latin_1(tmp_path: Path) -> None:
     header = (
         "description = {Réflectance}\nwavelength units = µm\nwavelength = {0.4505, 0.66025, 2.2}\n"
