@@ -204,7 +204,7 @@ STAGES = {
 
 @pytest.mark.parametrize("name", STAGES)
 def test_signals_at_any_moment_leave_nothing_half_written(bench: Bench, name: str) -> None:
-    """Seeded moments from the loading of libraries to the end; `hunt.py` has more."""
+    """Seeded moments from the loading of libraries to the end; `hunt.py` has many more."""
     words = STAGES[name] or bench.fuse_words()
     before = listing(bench.folder)
     rng = np.random.default_rng(len(name))
@@ -214,7 +214,7 @@ def test_signals_at_any_moment_leave_nothing_half_written(bench: Bench, name: st
     seconds = time.monotonic() - started
     whole = listing(bench.folder).keys() - before.keys()
     assert process.returncode == 0
-    for moment in (0.4 + 0.6 * rng.random(3)) * seconds:
+    for moment in (0.4 + 0.6 * rng.random(2)) * seconds:
         remove_new(bench.folder, before)
         sent = signal.Signals(rng.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP]))
         with bench.start(*words) as process:
