@@ -135,7 +135,7 @@ def _temporary_folder(folder: Path) -> Iterator[Path]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{folder} cannot be made ({error.strerror}): choose another folder") from error
+            raise OutputError(f"{folder} cannot be written to ({error.strerror}): choose another folder") from error
         temporary = temporary_folder(folder / FILES[0])
         try:
             yield temporary

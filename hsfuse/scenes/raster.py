@@ -16,7 +16,7 @@ import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import MaskFlags
 from rasterio.env import getenv, hasenv
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
 
 from hsfuse.errors import SceneError, WorkError
 from hsfuse.files import shown
@@ -53,10 +53,17 @@ def gdal_environment() -> rasterio.Env:
 
 
 def open_dataset(path: str | Path, mode: str = "r", **profile: Any) -> Any:
-    """As `rasterio.open`, without its warning about files that have no geotransform."""
+    """As `rasterio.open`, without its warning about files that have no geotransform.
+
+    Raises:
+        RasterioIOError: Also where rasterio ends at letters of a CRS that are no UTF-8.
+    """
     with _filtering_warnings, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path, mode, **profile)
+        try:
+            return rasterio.open(path, mode, **profile)
+        except UnicodeDecodeError as error:
+            raise RasterioIOError("its CRS has letters that are not UTF-8") from error
 
 
 def tags_of(dataset: Any, band: int = 0, domain: str | None = None) -> dict[str, str]:
@@ -233,5 +240,6 @@ def require_whole(dataset: Any) -> None:
 
 def unreadable(path: str, error: BaseException) -> str:
     """The sentence for a raster that GDAL cannot open or read."""
-    reason = " ".join(str(error.__cause__ or error).split()).removeprefix(f"{path}: ")
+    cause = None if isinstance(error.__cause__, UnicodeError) else error.__cause__
+    reason = " ".join(str(cause or error).split()).removeprefix(f"{path}: ")
     return f"{path}: cannot be read as a raster ({reason}): the file is damaged, cut off or not an image"

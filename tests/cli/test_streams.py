@@ -131,3 +131,26 @@ def test_details_are_hsfuse_s_alone(known_pair: list[str], tmp_path: Path) -> No
     assert ended.stderr.count("\n") < 20, ended.stderr
     for word in ("rasterio", "Dataset", "GDAL", "env", "bytecode", "matplotlib"):
         assert word not in ended.stderr
+
+
+TALK = """
+import logging
+from hsfuse.cli.console import Console
+with Console(as_json=False, quiet={quiet}, verbose={verbose}).running({{}}, debug=False):
+    for name in ("hsfuse.scenes", "library", "rasterio._env"):
+        for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
+            logging.getLogger(name).log(level, "%s %s", name, logging.getLevelName(level))
+"""
+
+
+@pytest.mark.parametrize(
+    ("quiet", "verbose", "ours", "theirs"),
+    [(0, 2, 4, 2), (0, 1, 3, 2), (0, 0, 2, 2), (1, 0, 1, 1), (1, 2, 1, 1)],
+)
+def test_loggers_by_how_much_is_asked_for(quiet: int, verbose: int, ours: int, theirs: int) -> None:
+    """Those of libraries have warnings and errors at most, rasterio's nothing: what matters of it is raised."""
+    code = TALK.format(quiet=quiet, verbose=verbose)
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT
+    ).stderr  # fmt: skip
+    assert [said.count(name) for name in ("hsfuse.scenes", "library", "rasterio")] == [ours, theirs, 0]

@@ -60,6 +60,23 @@ def test_overwriting_replaces_only_files(bench: Bench, name: str, kind: str) -> 
     assert not (bench.folder / "nothing").exists()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["evaluate", "--fused", "absent.tif", "--reference", "absent.tif", "--csv", "link"],
+        ["compare", "--hsi", "absent.tif", "--msi", "absent.tif", "--csv", "link"],
+        ["estimate", "--hsi", "absent.tif", "--msi", "absent.tif", "-o", "link"],
+        ["simulate", "--reference", "hsi.tif", "--ratio", "2", "--srf", "nosuch", "-o", "pair"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_cannot_be_replaced_is_refused_before_anything_else(bench: Bench, words: list[str]) -> None:
+    (bench.folder / "pair").mkdir()
+    for name in ("link", "pair/msi.tif"):
+        (bench.folder / name).symlink_to("nothing")
+    assert "is a link" in bench.run(*words, "--overwrite").sentence
+
+
 @pytest.mark.parametrize("name", ["found.json", "scores.csv"])
 def test_files_have_the_mode_of_the_umask(bench: Bench, name: str) -> None:
     before = os.umask(0o027)

@@ -277,6 +277,18 @@ def envi(folder: Path, header: str, encoding: str = "utf-8", size: tuple[int, in
     return folder / "a.img"
 
 
+def test_a_crs_that_is_no_utf8_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    header = (
+        "map info = {UTM, 1, 1, 500000, 5000000, 30, 30, 33, North, WGS-84}\n"
+        'coordinate system string = {PROJCS["Réseau",GEOGCS["GCS_WGS_1984",DATUM["D_WGS_1984",SPHEROID["WGS_1984",'
+        '6378137.0,298.257223563]],PRIMEM["Greenwich",0.0],UNIT["Degree",0.0174532925199433]],'
+        'PROJECTION["Transverse_Mercator"],PARAMETER["Central_Meridian",15.0],UNIT["Meter",1.0]]}'
+    )
+    CUBE.tofile(envi(tmp_path, header, "latin-1"))
+    with pytest.raises(SceneError, match=r"\(its CRS has letters that are not UTF-8\)"):
+        Scene.open(tmp_path / "a.img")
+
+
 def test_envi_headers_in_latin_1(tmp_path: Path) -> None:
     header = (
         "description = {Réflectance}\nwavelength units = µm\nwavelength = {0.4505, 0.66025, 2.2}\n"
