@@ -19,7 +19,7 @@ from hsfuse.commands.evaluate import evaluate
 from hsfuse.commands.fuse import fuse
 from hsfuse.commands.simulate import simulate
 
-METHODS = ("bicubic", "gsa", "mtf-glp", "cnmf", "hysure", "mtf-glp-subspace", "mgdunlss", "ssrfn")
+METHODS = ("bicubic", "gsa", "mtf-glp", "cnmf", "hysure", "mtf-glp-subspace", "bayes", "mgdunlss", "ssrfn", "stack")
 
 
 def main() -> None:

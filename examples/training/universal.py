@@ -255,7 +255,7 @@ def export(trainer: Trainer, model: str, validator: Validator, training: Sequenc
         trained_on=tuple(reference.name for reference in training),
         validated_on=VALIDATION,
         validation=validator(network.eval(), log=True).figures,
-        data_licence="AVIRIS (NASA/JPL), SpecTIR and Moffett scenes as redistributed for research",
+        data_licence="AVIRIS (NASA/JPL), HYDICE and SpecTIR scenes as redistributed for research",
         steps=trainer.step,
         seed=trainer.schedule.seed,
     )

@@ -34,7 +34,7 @@ SENSORS = {
     "IKONOS": "ikonos",
 }
 METRICS = ("psnr", "sam", "ergas", "uiqi", "ssim", "cc", "rmse")
-METHODS = "bicubic,gsa,mtf-glp,cnmf,hysure,mtf-glp-subspace,mgdunlss,ssrfn"
+METHODS = "bicubic,gsa,mtf-glp,cnmf,hysure,mtf-glp-subspace,bayes,mgdunlss,ssrfn,stack"
 BEGIN, END = "<!-- validation_table.py -->", "<!-- end of validation_table.py -->"
 
 

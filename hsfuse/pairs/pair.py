@@ -210,7 +210,7 @@ class Pair:
             coregistration: That of the scenes, where it was applied to them already.
 
         Raises:
-            PairError: The images are misregistered by more than two HSI pixels.
+            PairError: No pixel is valid in both, or the images are misregistered by more than two HSI pixels.
             ImagingError: The imaging model cannot be loaded, or the pair does not determine it.
             RequestError: The SRF is for other bands.
         """
@@ -219,6 +219,11 @@ class Pair:
             scenes = coregistration.apply(scenes)
         windows = scenes.sample_windows()
         on_hsi = [scenes.read_on_hsi(window.shifted(scenes.window.column, scenes.window.row)) for window in windows]
+        if not any(block.fine_valid.any() for block in on_hsi):
+            raise PairError(
+                f"{scenes.hsi.path} and {scenes.msi.path} have no valid pixel in common, so there is nothing to fuse: "
+                "choose another pair, or look with `hsfuse info` at what each leaves out"
+            )
         found = find_imaging(scenes, [block.for_fits() for block in on_hsi], srf=request.srf, psf=request.psf)
         warnings = [*scenes.warnings, *found.warnings]
         if len(found.msi_index) < len(scenes.msi_bands):
