@@ -110,7 +110,7 @@ MUTATIONS = (
         "fusion/test_blend.py fusion/test_engine.py",
     ),
     Mutation(
-        "the MSI's hole makes the whole HSI pixel invalid", "scenes/pair.py",
+        "the MSI's hole makes the whole HSI pixel invalid", "scenes/pair_block.py",
         "return self.msi_valid & np.kron(",
         "return np.kron(self.msi_valid[::ratio, ::ratio], np.ones((ratio, ratio), bool)) & np.kron(",
         "imaging/test_holes.py fusion commands/test_fuse.py",
