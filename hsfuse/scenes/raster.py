@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsfuse.scenes.grid import PixelWindow
-    from hsfuse.scenes.readers.product import Source
+    from hsfuse.scenes.readers.source import Source
 
 logger = logging.getLogger(__name__)
 

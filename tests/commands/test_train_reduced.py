@@ -304,7 +304,9 @@ def test_what_cannot_be_served_is_refused(crops: Crops, tmp_path: Path, choices:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("name", "sentence"), [("w.pt", "name the weights file so"), ("no/w.safetensors", "create it first")])
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("w.pt", "name the weights file so"), ("no/w.safetensors", "create it first")]
+)
 def test_outputs_that_cannot_be_are_refused(crops: Crops, tmp_path: Path, name: str, sentence: str) -> None:
     with pytest.raises(OutputError, match=sentence):
         train(crops[:1], tmp_path / name)

@@ -30,7 +30,8 @@ from hsfuse.scenes.readers import (
 )
 from hsfuse.scenes.readers.files import ProductFiles, files_of, natural
 from hsfuse.scenes.readers.hdf import arrays, contents, opened
-from hsfuse.scenes.readers.product import Product, Source
+from hsfuse.scenes.readers.product import Product
+from hsfuse.scenes.readers.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable

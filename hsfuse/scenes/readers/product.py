@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from hsfuse.scenes.readers.quality import FlagLayer
-
-
-class Source(Protocol):
-    """Opens a product as if it were one raster; may be pickled, and holds no handles itself."""
-
-    @property
-    def path(self) -> str:
-        """What the user named; messages begin with it."""
-
-    def open(self) -> Any:
-        """A new handle: a `rasterio.DatasetReader`, or an `HdfDataset`, which answers like one.
-
-        Raises:
-            RasterioError: A file of the product cannot be opened.
-        """
+    from hsfuse.scenes.readers.source import Source
 
 
 @dataclass(frozen=True)
