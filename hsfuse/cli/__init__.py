@@ -7,8 +7,8 @@ import importlib
 
 import click
 
-from hsfuse import __version__
 from hsfuse.cli.console import ExitStatus, run_to_the_end
+from hsfuse.version import __version__
 
 COMMANDS = {
     "fuse": "fuse",

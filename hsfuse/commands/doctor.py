@@ -12,13 +12,13 @@ import rasterio
 import torch
 from rasterio.env import Env
 
-from hsfuse import __version__
 from hsfuse.errors import HsfuseError
 from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.memory import available_bytes
 from hsfuse.fusion.methods import METHODS
 from hsfuse.models.weights import bundled_weights
 from hsfuse.scan import BACKENDS, available_backends, explain_backend
+from hsfuse.version import __version__
 
 DRIVERS = {
     "GTiff": "reads and writes GeoTIFF",

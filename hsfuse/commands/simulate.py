@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsfuse import __version__
 from hsfuse.errors import OutputError, RequestError, WorkError
 from hsfuse.files import check_target, move_into_place, temporary_folder
 from hsfuse.imaging import ImagingModel, WaldPair, degrade, load_psf, load_srf, parse_sensor
 from hsfuse.scenes import Bands, CogWriter, Encoding, Grid, PixelWindow, Scene, parse_band_list
+from hsfuse.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

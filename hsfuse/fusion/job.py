@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hsfuse import __version__
 from hsfuse.fusion.engine import fuse_tiles
 from hsfuse.fusion.memory import fitting_tile
 from hsfuse.fusion.tiles import TilePlan
 from hsfuse.progress import SILENT
 from hsfuse.scenes import WARN_CLIPPED, CogWriter, Encoding
+from hsfuse.version import __version__
 
 if TYPE_CHECKING:
     import os

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, fields
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from hsfuse import __version__
 from hsfuse.errors import RequestError
 from hsfuse.models import ARCHITECTURES
 from hsfuse.models.tensor_file import TensorFileError, shown_value
+from hsfuse.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
