@@ -21,7 +21,6 @@ from tensorly.datasets import load_indian_pines
 
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade, load_srf
 from hsfuse.pairs.opening import open_pair
-from hsfuse.pairs.pair import Pair
 from hsfuse.scenes import PixelWindow
 
 if TYPE_CHECKING:
@@ -200,9 +199,11 @@ def test_no_test_pixel_of_a_real_pair_enters_training(
     rng = np.random.default_rng(5)
     hsi, msi = (rng.uniform(1, 2, (bands, edge, edge)).astype(np.float32) for bands, edge in ((6, 48), (2, 144)))
     hsi[:, :20, 28:], msi[:, :60, 84:] = 1000, 1000
-    pair = open_pair(write_raster("hsi.tif", hsi, pixel=30), write_raster("msi.tif", msi, pixel=10))
-    imaging = ImagingModel(SpectralResponse(np.eye(6)[[1, 4]], ("a", "b")), PointSpread.gaussian(3, 1.5))
-    known = papers.real_pair.Known(Pair(pair, imaging, "", "", None, None, ()), tmp_path / "imaging.json")
+    model = tmp_path / "imaging.json"
+    ImagingModel(SpectralResponse(np.eye(6)[[1, 4]], ("a", "b")), PointSpread.gaussian(3, 1.5)).save(model)
+    files = write_raster("hsi.tif", hsi, pixel=30), write_raster("msi.tif", msi, pixel=10)
+    pair = open_pair(*files, srf=str(model), psf=str(model))
+    known = papers.real_pair.Known(pair, model)
     test = papers.training.upper_right(pair.window, 20, 20)
     levels = known.training(test)
     assert [(level.area.height, level.area.width) for level in levels] == [(9, 16), (6, 9)]
