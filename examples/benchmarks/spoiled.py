@@ -110,6 +110,13 @@ def _hsi_garbage(hsi: NDArray[np.float32], msi: NDArray[np.float32]) -> None:  #
     hsi[:, bad] = generator.uniform(0, 1.5, (len(hsi), int(bad.sum())))
 
 
+def _msi_garbage(hsi: NDArray[np.float32], msi: NDArray[np.float32]) -> None:  # noqa: ARG001
+    generator = np.random.default_rng(3)
+    bad = generator.random(msi.shape[1:]) < 0.02
+    bad[:, 72:] = False
+    msi[:, bad] = generator.uniform(0, 1.5, (len(msi), int(bad.sum())))
+
+
 def _change(hsi: NDArray[np.float32], msi: NDArray[np.float32]) -> None:  # noqa: ARG001
     msi[:, 30:75, 12:60] = msi[::-1, 75:30:-1, 12:60]
 
@@ -123,6 +130,7 @@ KINDS: dict[str, Callable[[NDArray[np.float32], NDArray[np.float32]], None]] = {
     "20 MSI pixels saturated": _saturated,
     "dead columns in 12 bands": _dead_columns,
     "1 % garbage in the HSI": _hsi_garbage,
+    "1 % garbage in the MSI": _msi_garbage,
     "changed fields, 10 %": _change,
 }
 
