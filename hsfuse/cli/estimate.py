@@ -26,7 +26,6 @@ _pair = options.noun(
         options.msi,
         *(_srf if each is options.srf else each for each in options.relation if each not in _NOT_OF_ESTIMATE),
     ),
-    ("hsi", "msi", *(name for name in options.RELATION if name not in {"allow_shift", "coregister"})),
 )  # fmt: skip
 
 

@@ -24,7 +24,6 @@ _tiling = options.noun(
         options.option("--overlap", type=click.IntRange(0), metavar="N", group=_RUN,
                        help="Overlap of tiles in HSI pixels.  [default: what the method needs]"),
     ),
-    ("tile", "overlap"),
 )  # fmt: skip
 _form = options.noun(
     "form", "hsfuse.fusion.job.OutputFormat",
@@ -40,7 +39,6 @@ _form = options.noun(
         options.pairs("--co", "creation_options", group=_OUTPUT,
                       help="Creation option of GDAL's COG driver, repeatable."),
     ),
-    ("dtype", "nodata", "scale", "offset", "allow_clipping", "creation_options"),
 )  # fmt: skip
 
 

@@ -192,15 +192,14 @@ _COMMON = (
 
 
 def noun(
-    name: str, kind: str, parts: tuple[Callable[[_Function], _Function], ...], fields: tuple[str, ...]
+    name: str, kind: str, parts: tuple[Callable[[_Function], _Function], ...]
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Options that together make one noun of the library, which the command gets under `name`.
 
     Args:
         name: Of the command's parameter.
         kind: Module and class, such as `hsfuse.fusion.compute.Compute`; imported when the command runs.
-        parts: The options, in the order of the help.
-        fields: Of the class: the options' parameters have the same names.
+        parts: The options, in the order of the help; their parameters have the names of the class's fields.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -210,8 +209,10 @@ def noun(
             made = getattr(importlib.import_module(module), cls)(**{field: values.pop(field) for field in fields})
             return function(*args, **{name: made}, **values)
 
+        others = len(run.__dict__.get("__click_params__", []))
         for add in reversed(parts):
             run = add(run)
+        fields = [str(parameter.name) for parameter in run.__dict__["__click_params__"][others:]]
         return run
 
     return decorate
@@ -294,21 +295,11 @@ seed = option(
     help="Of the noise that is restored one Wald level down, and of training: makes a run repeatable.",
 )  # fmt: skip
 
-RELATION = (
-    "hsi_bands", "msi_bands", "window", "ratio", "wavelengths", "msi_wavelengths", "mask", "quality_mask", "screen",
-    "srf", "psf", "allow_shift", "coregister",
-)  # fmt: skip
-"""Fields of a `PairRequest` that say how its scenes are read and related."""
 relation = (
     hsi_bands, msi_bands, window, ratio, wavelengths, msi_wavelengths, mask, quality_mask, screen,
     srf, psf, allow_shift, coregister,
 )  # fmt: skip
-"""Their options, in the order of the help."""
+"""How the scenes of a `PairRequest` are read and related, in the order of the help."""
 
-pair = noun(
-    "pair", "hsfuse.pairs.pair.PairRequest",
-    (hsi, msi, *relation), ("hsi", "msi", *RELATION),
-)  # fmt: skip
-compute = noun(
-    "compute", "hsfuse.fusion.compute.Compute", (device, precision, memory), ("device", "precision", "memory")
-)
+pair = noun("pair", "hsfuse.pairs.pair.PairRequest", (hsi, msi, *relation))
+compute = noun("compute", "hsfuse.fusion.compute.Compute", (device, precision, memory))

@@ -33,7 +33,6 @@ _network = options.noun(
         options.option("--preset", metavar="NAME",
                     help="Size of a new ssrfn: paper, base, small or tiny.  [default: base]", group=_NETWORK),
     ),
-    ("model", "spectral", "init", "preset"),
 )  # fmt: skip
 _plan = options.noun(
     "plan", "hsfuse.training.start.TrainingPlan",
@@ -60,17 +59,13 @@ _plan = options.noun(
         options.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, group=_RUN,
                        help="Makes a run of --steps or --epochs repeatable."),
     ),
-    ("epochs", "steps", "seconds", "batch", "patch", "learning_rate", "val", "patience", "seed"),
 )  # fmt: skip
-_related = options.noun("related", "builtins.dict", options.relation, options.RELATION)
+_related = options.noun("related", "builtins.dict", options.relation)
 _memory = options.option(
     "--memory", type=options.SizeType(), group=_RUN,
     help="Bound on the patches kept in memory, such as 4G.  [default: a quarter of what is free]",
 )  # fmt: skip
-_compute = options.noun(
-    "compute", "hsfuse.fusion.compute.Compute",
-    (options.device, options.precision, _memory), ("device", "precision", "memory"),
-)  # fmt: skip
+_compute = options.noun("compute", "hsfuse.fusion.compute.Compute", (options.device, options.precision, _memory))
 
 
 @options.command("train-reduced")
