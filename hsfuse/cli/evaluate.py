@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from hsfuse.commands.evaluate import Evaluation
 
 _ONE_OF_BOTH = "pass either the reference (`reference`) or the two images that were fused (`hsi` and `msi`)"
+_OF_THE_PAIR = (
+    "srf", "psf", "hsi_bands", "msi_bands", "wavelengths", "msi_wavelengths", "mask", "allow_shift", "coregister",
+)  # fmt: skip
+"""Options that say nothing about a reference."""
 _INPUT, _PAIR, _OUTPUT = "Input", "Without a reference", "Output"
 _TITLES = {
     "d_lambda": "D_λ",
@@ -90,7 +94,7 @@ def _refuse_contradictions(reference: str | None, related: dict[str, Any]) -> No
         return
     if hsi is not None or msi is not None:
         raise RequestError(f"a reference and an image of the pair were both given: {_ONE_OF_BOTH}")
-    given = [f"`{name}`" for name in ("srf", "psf", "hsi_bands", "msi_bands") if related[name] is not None]
+    given = [f"`{name}`" for name in _OF_THE_PAIR if related[name]]
     if given:
         raise RequestError(f"{', '.join(given)} would say nothing about a reference: leave it out, or {_ONE_OF_BOTH}")
 

@@ -177,9 +177,9 @@ def _requested(
     options: PairOptions,
 ) -> tuple[Sequence[Pair | PairRequest], PathLike]:
     if isinstance(pairs, Sequence) and not isinstance(pairs, str):
-        (output,) = paths
         if not pairs:
             raise RequestError("there is no pair to train on: give at least one")
+        _, (output,) = requested(pairs[0], paths, options, after=1)
         return pairs, output
     one, (output,) = requested(pairs, paths, options, after=1)
     return [one], output

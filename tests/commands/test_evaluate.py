@@ -280,6 +280,7 @@ def test_bands_go_into_a_table(write_raster: WriteRaster, tmp_path: Path) -> Non
         ("--reference r.tif --hsi h.tif --msi m.tif", "both given"),
         ("--reference r.tif --msi m.tif", "both given"),
         ("--reference r.tif --srf sentinel-2a --msi-bands 1", "--srf, --msi-bands would say nothing"),
+        ("--reference r.tif --mask m.tif --coregister", "--mask, --coregister would say nothing"),
         ("--hsi h.tif --msi m.tif --ratio 2.5", "whole number from 2 to 20, got 2.5"),
     ],
 )

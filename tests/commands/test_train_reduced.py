@@ -323,6 +323,8 @@ def test_several_pairs_train_one_network(crops: Crops, tmp_path: Path) -> None:
 
 
 def test_a_training_without_pairs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="belong to the pair"):
+        train_reduced([PairRequest("h", "m")], tmp_path / "w.safetensors", srf="estimate")  # type: ignore[call-overload]
     with pytest.raises(RequestError, match="no pair to train on"):
         train_reduced([], tmp_path / "w.safetensors")
 
