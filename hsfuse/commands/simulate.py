@@ -109,9 +109,8 @@ def simulate(
         _write(temporary, scene, scene.grid.crop(area), bands, chosen, wald, block.complete, sensor_bands, dtype)
         for name in FILES:
             move_into_place(temporary / name, folder / name, overwrite=overwrite)
-    warnings = tuple(
-        f"MSI band {name} sees nothing that the reference covers and was left out" for name in loaded.left_out
-    )
+    unseen = [f"MSI band {name} sees nothing that the reference covers and was left out" for name in loaded.left_out]
+    warnings = *scene.warnings, *unseen
     return Simulation(folder, ratio, wald.hsi.shape, wald.msi.shape, model, warnings)
 
 

@@ -140,6 +140,13 @@ def test_an_hsi_pixel_over_a_hole_is_nodata(write_raster: WriteRaster, tmp_path:
         assert (holes == expected).all(), name
 
 
+def test_what_the_screen_found_in_the_reference_is_said(write_raster: WriteRaster, tmp_path: Path) -> None:
+    numbers = REFERENCE.copy()
+    numbers[:, :10] = 0
+    made = run(write_raster("fill.tif", numbers, wavelengths=WAVELENGTH.tolist()), tmp_path / "pair")
+    assert any("26 % of the pixels hold 0 in every band" in sentence for sentence in made.warnings)
+
+
 def test_files_of_another_type(reference: Path, tmp_path: Path) -> None:
     folder = run(reference, tmp_path / "pair", dtype="float32").folder
     for name in FILES[:3]:
