@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from hsfuse.errors import OutputError, WorkError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _LONGEST_NAME = 255
 _TRIES = 100
@@ -76,8 +76,7 @@ def written_whole(path: str | os.PathLike[str], *, overwrite: bool = False) -> I
         WorkError: The disk is full or fails.
     """
     target = check_target(path, overwrite=overwrite)
-    remove_abandoned(target)
-    temporary = _create(target)
+    temporary = _made_beside(target, "file", lambda file: file.touch(exist_ok=False), target.suffix[:16])
     try:
         yield temporary
         move_into_place(temporary, target, overwrite=overwrite)
@@ -104,17 +103,7 @@ def temporary_folder(target: Path) -> Path:
     Raises:
         OutputError: The folder of the target cannot be written to.
     """
-    remove_abandoned(target)
-    for _ in range(_TRIES):
-        folder = _unguessable(target)
-        try:
-            folder.mkdir(mode=0o700)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise _unwritable(target, error) from error
-        return folder
-    raise OutputError(f"{shown(target)}: no temporary folder can be made beside it")
+    return _made_beside(target, "folder", lambda folder: folder.mkdir(mode=0o700))
 
 
 def remove_abandoned(target: Path) -> None:
@@ -157,27 +146,22 @@ def _check_replaceable(target: Path, mode: int, *, overwrite: bool) -> None:
         raise OutputError(f"{shown(target)} exists: pass `overwrite=True` to replace it")
 
 
-def _create(target: Path) -> Path:
+def _made_beside(target: Path, kind: str, make: Callable[[Path], None], suffix: str = "") -> Path:
+    """What `make` makes under a new name that nobody can guess; what killed processes have left goes before."""
+    remove_abandoned(target)
     for _ in range(_TRIES):
-        temporary = _unguessable(target)
-        temporary = temporary.with_name(temporary.name + target.suffix[:16])
+        path = target.with_name(f"{_stem(target)}.{_HOST}-{os.getpid()}-{secrets.token_hex(8)}{suffix}")
         try:
-            # The mode is cut down by the process's umask, as that of any new file.
-            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            make(path)
         except FileExistsError:
             continue
         except OSError as error:
-            raise _unwritable(target, error) from error
-        return temporary
-    raise OutputError(f"{shown(target)}: no temporary file can be made beside it")
-
-
-def _unwritable(target: Path, error: OSError) -> OutputError:
-    return OutputError(f"{shown(target)}: the folder {shown(target.parent)} cannot be written to ({error.strerror})")
-
-
-def _unguessable(target: Path) -> Path:
-    return target.with_name(f"{_stem(target)}.{_HOST}-{os.getpid()}-{secrets.token_hex(8)}")
+            folder = shown(target.parent)
+            raise OutputError(
+                f"{shown(target)}: the folder {folder} cannot be written to ({error.strerror})"
+            ) from error
+        return path
+    raise OutputError(f"{shown(target)}: no temporary {kind} can be made beside it")
 
 
 def _stem(target: Path) -> str:

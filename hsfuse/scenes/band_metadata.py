@@ -19,7 +19,7 @@ from hsfuse.errors import SceneError
 from hsfuse.files import shown
 from hsfuse.scenes.bands import Bands
 from hsfuse.scenes.raster import descriptions_of, tags_of
-from hsfuse.scenes.siblings import enmap_bands, envi_header, stale_header, text_of, wvl_tables
+from hsfuse.scenes.siblings import NUMBER, enmap_bands, envi_header, stale_header, text_of, wvl_tables
 from hsfuse.scenes.wavelengths import believable, doubled, faults_of, mostly_known
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
-
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 
 _NM_PER_UNIT = {
     "nanometer": 1.0, "nanometre": 1.0, "nm": 1.0,
@@ -212,10 +210,10 @@ def _from_descriptions(dataset: Any) -> BandTable:
 def _wavelength_in(description: str) -> tuple[str | None, str | None]:
     """The number with a unit of length in a description, or else the one in brackets at its end."""
     units = r"nm|nanomet\w*|um|[µμ]m|micro(?:n|met)\w*"
-    match = re.search(rf"({_NUMBER})\s*({units})\b", description, re.IGNORECASE)
+    match = re.search(rf"({NUMBER})\s*({units})\b", description, re.IGNORECASE)
     if match:
         return match[1], match[2]
-    match = re.search(rf"\(\s*({_NUMBER})\s*\)\s*$", description)
+    match = re.search(rf"\(\s*({NUMBER})\s*\)\s*$", description)
     return (match[1], None) if match else (None, None)
 
 
@@ -311,13 +309,13 @@ def _floats(texts: Sequence[str | None]) -> NDArray[np.float64]:
 
 
 def _float(text: str | None) -> float:
-    match = re.match(rf"\s*({_NUMBER})", text or "")
+    match = re.match(rf"\s*({NUMBER})", text or "")
     return float(match[1]) if match else float("nan")
 
 
 def _numbers(text: str | None, count: int) -> list[str]:
     """The numbers of a list such as `{400, 410}`; none if there is not one a band."""
-    numbers = re.findall(_NUMBER, text or "")
+    numbers = re.findall(NUMBER, text or "")
     return numbers if len(numbers) == count else []
 
 
@@ -326,7 +324,7 @@ def _table_columns(rows: list[list[str]]) -> dict[str, list[str]] | None:
     if not rows:
         return None
     heading = [_plain(cell) for cell in rows[0]]
-    if any(re.fullmatch(_NUMBER, cell) is None for cell in rows[0]):
+    if any(re.fullmatch(NUMBER, cell) is None for cell in rows[0]):
         rows = rows[1:]
     else:
         heading = ["wavelength", "fwhm"][: len(heading)]

@@ -13,6 +13,7 @@ from rasterio.enums import ColorInterp
 
 from hsfuse.errors import SceneError
 from hsfuse.scenes.grid import PixelWindow, lattice
+from hsfuse.scenes.rules import constant_everywhere
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -189,9 +190,7 @@ def _idle_bands(
 
 def _not_fill(numbers: NDArray[Any], images: list[int]) -> NDArray[np.bool_]:
     """Pixels (N,) that do not hold one number in every band, which may be fill; all of them in a single band."""
-    if len(images) < 2:
-        return np.ones(numbers.shape[1], dtype=bool)
-    different: NDArray[np.bool_] = np.logical_or.reduce(numbers[images[1:]] != numbers[images[0]], axis=0)
+    different = ~constant_everywhere(numbers[images])
     return different if different.any() else ~different
 
 

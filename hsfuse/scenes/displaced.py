@@ -77,7 +77,7 @@ def _centres(window: PixelWindow) -> tuple[NDArray[np.float64], NDArray[np.float
 
 def window_around(x: NDArray[np.float64], y: NDArray[np.float64], grid: Grid) -> PixelWindow | None:
     """The pixels of a grid that places on it are interpolated from; None where no place lies on it."""
-    inside = _inside(x, y, grid)
+    inside = _inside(x, y, grid.width, grid.height)
     if not inside.any():
         return None
     left, top = (max(int(axis[inside].min()) - _REACH, 0) for axis in (x, y))
@@ -86,8 +86,8 @@ def window_around(x: NDArray[np.float64], y: NDArray[np.float64], grid: Grid) ->
     return PixelWindow(left, top, right - left, bottom - top)
 
 
-def _inside(x: NDArray[np.float64], y: NDArray[np.float64], grid: Grid) -> NDArray[np.bool_]:
-    return np.asarray((x >= 0) & (x < grid.width) & (y >= 0) & (y < grid.height))
+def _inside(x: NDArray[np.float64], y: NDArray[np.float64], width: int, height: int) -> NDArray[np.bool_]:
+    return np.asarray((x >= 0) & (x < width) & (y >= 0) & (y < height))
 
 
 def read_displaced(scene: Scene, window: PixelWindow, bands: Sequence[int], displacement: Displacement) -> Block:
@@ -117,7 +117,7 @@ def sampled(block: Block, x: NDArray[np.float64], y: NDArray[np.float64]) -> Blo
     A pixel is valid, suspect or missing as the one that it falls on, and not valid beyond the block.
     """
     height, width = block.valid.shape
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    inside = _inside(x, y, width, height)
     row, column = (np.clip(axis.astype(int), 0, edge - 1) for axis, edge in ((y, height), (x, width)))
     valid, suspect = block.valid[row, column] & inside, block.suspect[row, column] & inside
     good = block.valid & ~block.suspect

@@ -200,6 +200,11 @@ def measured_ratio(hsi: Grid, msi: Grid) -> tuple[float, float]:
     return float(np.hypot(*(right - left))) / 10, float(np.hypot(*(bottom - top))) / 10
 
 
+def is_oblong(across: float, down: float) -> bool:
+    """Whether an HSI pixel of so many MSI pixels is no square in them."""
+    return abs(across - down) > RATIO_TOLERANCE * max(across, down)
+
+
 def integer_ratio(hsi: Grid, msi: Grid) -> int:
     """The ratio of HSI to MSI pixel: the integer within 2 % of what was measured, from 2 to 20.
 
@@ -213,7 +218,7 @@ def integer_ratio(hsi: Grid, msi: Grid) -> int:
     sizes = f"MSI pixel {msi.describe_pixel()}, HSI pixel {hsi.describe_pixel()}"
     if max(across, down) < 1 - RATIO_TOLERANCE:
         raise PairError(f"The MSI is the coarser one ({sizes}): HSI and MSI seem to be swapped")
-    oblong = abs(across - down) > RATIO_TOLERANCE * max(across, down)
+    oblong = is_oblong(across, down)
     if oblong and max(across, down) > _MOST_OBLONG * min(across, down):
         raise PairError(
             f"The ratio is {across:.2f} along the rows and {down:.2f} along the columns ({sizes}): "

@@ -20,11 +20,11 @@ from hsfuse.errors import PairError, WorkError
 from hsfuse.scenes.bands import band_list_text
 from hsfuse.scenes.displaced import no_block, read_displaced, sampled, window_around
 from hsfuse.scenes.grid import (
-    RATIO_TOLERANCE,
     Grid,
     PixelWindow,
     common_area,
     integer_ratio,
+    is_oblong,
     lattice,
     map_pixels,
     measured_ratio,
@@ -187,8 +187,7 @@ class ScenePair:
             WorkError: a file breaks off.
         """
         hsi = self._read_hsi(window.shifted(self.window.column, self.window.row))
-        msi = self._read_msi(window.scaled(self.ratio))
-        return PairBlock(hsi.values, hsi.valid, msi.values, msi.valid, hsi.missing, hsi.suspect, msi.suspect)
+        return PairBlock.of(hsi, self._read_msi(window.scaled(self.ratio)))
 
     def read_on_hsi(self, window: PixelWindow) -> PairBlock:
         """Both images on the HSI's own pixels: where it is displaced, the MSI is resampled instead of the HSI.
@@ -202,9 +201,7 @@ class ScenePair:
         """
         if self.displacement is None:
             return self.read(window.shifted(-self.window.column, -self.window.row))
-        hsi = self.hsi.read(window, self.hsi_bands)
-        msi = self._msi_on_hsi(window)
-        return PairBlock(hsi.values, hsi.valid, msi.values, msi.valid, hsi.missing, hsi.suspect, msi.suspect)
+        return PairBlock.of(self.hsi.read(window, self.hsi_bands), self._msi_on_hsi(window))
 
     def _msi_on_hsi(self, window: PixelWindow) -> Block:
         """The MSI under the HSI's own pixels, as far as it lies under the area in use."""
@@ -256,8 +253,7 @@ class ScenePair:
         target = self.fine_grid.crop(fine)
         source = self._msi_under(target)
         if source is None:
-            shape = (target.height, target.width)
-            return Block(np.zeros((len(self.msi_bands), *shape), np.float32), np.zeros(shape, dtype=bool))
+            return no_block(len(self.msi_bands), fine)
         block = self.msi.read(source, self.msi_bands)
         return resample(block, self.msi_grid.crop(source), target)
 
@@ -344,7 +340,7 @@ def _placed_msi(hsi: Scene, msi: Scene, warnings: list[str]) -> Grid:
 
 def _warn_if_oblong(hsi: Grid, msi: Grid, ratio: int, warnings: list[str]) -> None:
     across, down = measured_ratio(hsi, msi)
-    if abs(across - down) > RATIO_TOLERANCE * max(across, down):
+    if is_oblong(across, down):
         warnings.append(
             f"an HSI pixel is {across:.2f} x {down:.2f} MSI pixels, no square: the ratio {ratio} was taken, and the "
             "MSI is resampled onto the HSI's grid"

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from hsfuse.scenes.scene import Block
+
 
 @dataclass(frozen=True, eq=False)
 class PairBlock:
@@ -39,6 +41,11 @@ class PairBlock:
     def __post_init__(self) -> None:
         object.__setattr__(self, "hsi_suspect", mask_like(self.hsi_valid, self.hsi_suspect))
         object.__setattr__(self, "msi_suspect", mask_like(self.msi_valid, self.msi_suspect))
+
+    @classmethod
+    def of(cls, hsi: Block, msi: Block) -> PairBlock:
+        """Both scenes' blocks of one area."""
+        return cls(hsi.values, hsi.valid, msi.values, msi.valid, hsi.missing, hsi.suspect, msi.suspect)
 
     @property
     def fine_valid(self) -> NDArray[np.bool_]:

@@ -117,13 +117,13 @@ class Rules:
             bands: 0-based bands of `numbers`.
         """
         fill = np.zeros(numbers.shape[1:], dtype=bool)
-        own, telling = list(bands[: len(values)]), self.images[list(bands)]
-        if not telling.any():
+        own, tells = list(bands[: len(values)]), self.images[list(bands)]
+        if not tells.any():
             return Screened(fill, None, fill.copy())
-        telling_numbers = numbers if telling.all() else numbers[telling]
-        for spectrum in self.fills[:, list(bands)][:, telling]:
-            fill |= holds(telling_numbers, spectrum)
-        suspect = holds(telling_numbers, np.zeros(len(telling_numbers))) if self.dark else np.zeros_like(fill)
+        telling = numbers if tells.all() else numbers[tells]
+        for spectrum in self.fills[:, list(bands)][:, tells]:
+            fill |= holds(telling, spectrum)
+        suspect = holds(telling, np.zeros(len(telling))) if self.dark else np.zeros_like(fill)
         for index in np.flatnonzero(self.edge[own]):
             suspect |= numbers[index] == 0
         absent = None
@@ -142,7 +142,7 @@ class Rules:
     def _loud(
         self,
         numbers: NDArray[Any],
-        telling: NDArray[np.bool_],
+        telling: NDArray[Any],
         values: NDArray[np.float32],
         bands: list[int],
         fill: NDArray[np.bool_],
@@ -160,7 +160,7 @@ class Rules:
             gone |= _dead(raw, outside(found, (ranges.usual[0], np.full_like(ranges.usual[0], np.inf))))
         # No light is as far below nothing as bright things are above it.
         fill[where] |= ((found < ranges.plausible[0][:, None]) & unusual).mean(axis=0) > 0.5
-        alike = constant_everywhere(numbers[telling][:, where])
+        alike = constant_everywhere(telling[:, where])
         odd = implausible.mean(axis=0) > 0.5
         known = np.isin(raw[0], castable(CONSTANT_FILL, raw.dtype)) & unusual.all(axis=0)
         fill[where] |= alike & (odd | known)

@@ -221,7 +221,7 @@ class Scene:
         found, on opening and in all that was read since.
         """
         found = self.screen.findings
-        flagged = None if self.quality is None else self.quality.describe()
+        flagged = None if self.quality is None else self.quality.description
         said = (*self.product_warnings, *self.metadata_warnings, *(() if flagged is None else (flagged,)))
         texts = [*said, *(finding.sentence for finding in found)]
         later = later_sentences(self._later - {finding.kind for finding in found})

@@ -123,7 +123,7 @@ class _Learner:
         self.numbers: NDArray[Any] = numbers[images][:, ~hidden]
         self.values = self.encoding.decode(self.numbers)
         self.present = self.encoding.has_data(self.numbers) & np.isfinite(self.values)
-        self.alike = self._alike()
+        self.alike = constant_everywhere(self.numbers)
         self.low, self.middle, self.high = self._quantiles()
         with np.errstate(invalid="ignore"):
             ends = np.fmax(np.abs(self.low), np.abs(self.high))
@@ -150,10 +150,6 @@ class _Learner:
         return Rules(everywhere, dark, edge, ranges.among(self.images, count), ceiling, images, witnesses)
 
     # --- ranges ---
-
-    def _alike(self) -> NDArray[np.bool_]:
-        """Pixels that hold one number in every band; none where there is one band."""
-        return constant_everywhere(self.numbers)
 
     def _quantiles(self) -> NDArray[np.float32]:
         """Low quantile, median and high quantile of each band, (3, C), NaN where it has no values.
@@ -268,20 +264,18 @@ class _Learner:
 
     def _near(self, spectrum: NDArray[np.float64]) -> int:
         """How many pixels hold nearly the numbers of a spectrum, but not itself."""
+        return int((self._close(spectrum).all(axis=0) & ~holds(self.numbers, spectrum)).sum())
+
+    def _close(self, spectrum: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Where values (C, N) are nearly those of a spectrum."""
         margin = np.float32(_NEAR * self.bright)
         with np.errstate(over="ignore"):
-            near = (np.abs(self.values - self._values_of(spectrum)[:, None]) <= margin).all(axis=0)
-        return int((near & ~holds(self.numbers, spectrum)).sum())
+            return np.asarray(np.abs(self.values - self._values_of(spectrum)[:, None]) <= margin)
 
     def _zero_stands_apart(self) -> NDArray[np.bool_]:
         """Bands (C,) in which few numbers are close to 0 without being it."""
         zero = self.numbers == 0
-        margin = np.float32(_NEAR * self.bright)
-        near = (
-            (np.abs(self.values - self._values_of(np.zeros(len(self.images)))[:, None]) <= margin)
-            & ~zero
-            & self.present
-        )
+        near = self._close(np.zeros(len(self.images))) & ~zero & self.present
         alone = zero & ~zero.all(axis=0)
         return np.asarray(near.sum(axis=1) <= _APART * alone.sum(axis=1))
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+"""Pattern of a number in metadata."""
 
 
 def envi_header(dataset: Any) -> dict[str, str]:
@@ -90,6 +91,11 @@ def text_of(path: Path) -> str:
         content = path.read_bytes() if path.is_file() else b""
     except OSError:
         return ""
+    return decode(content)
+
+
+def decode(content: bytes) -> str:
+    """Text in UTF-8 or else Latin-1, which can read anything."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -98,7 +104,7 @@ def text_of(path: Path) -> str:
 
 def numbers_in(text: str | None) -> list[float]:
     """The numbers of a list such as `{400, 410}`."""
-    return [float(number) for number in re.findall(_NUMBER, text or "")]
+    return [float(number) for number in re.findall(NUMBER, text or "")]
 
 
 def _headers(dataset: Any) -> Iterator[tuple[dict[str, str], str | None]]:

@@ -52,7 +52,8 @@ def read(files: ProductFiles) -> Product | None:
     Raises:
         SceneError: There are several products, or the image does not fit its metadata.
     """
-    found = [name for name in files.matching(r"[^/]*METADATA\.xml") if b"bandcharacteri" in files.read(name).lower()]
+    contents = {name: files.read(name) for name in files.matching(r"[^/]*METADATA\.xml")}
+    found = [name for name, content in contents.items() if _describes_bands(content)]
     if not found:
         return None
     if len(found) > 1:
@@ -64,7 +65,8 @@ def read(files: ProductFiles) -> Product | None:
         raise SceneError(f"{files.root}: {found[0]} is there, its SPECTRAL_IMAGE is not: unpack the product whole")
     if len(images) > 1 and (len(images) > 2 or _part(images[0]) == _part(images[1])):
         raise SceneError(f"{files.root}: several images, {', '.join(images)}: name one of them")
-    return _product(own, files.xml(found[0]), images)
+    metadata = _metadata(parse_xml(contents[found[0]], f"{files.root}: {found[0]}"), files.root)
+    return _product(own, metadata, images, [look_at(files.paths[name], f"{files.root}: {name}") for name in images])
 
 
 def read_beside(path: str) -> Product | None:
@@ -81,18 +83,20 @@ def read_beside(path: str) -> Product | None:
     if metadata is None:
         return None
     content = (image.parent / metadata).read_bytes()
-    if b"bandcharacteri" not in content.lower():
+    if not _describes_bands(content):
         return None
-    root = parse_xml(content, f"{image.parent / metadata}")
-    described, held = len(_metadata(root, path).records), look_at(path, path).count
-    if described != held and not _part(image.name):
+    found, facts = _metadata(parse_xml(content, f"{image.parent / metadata}"), path), look_at(path, path)
+    if len(found.records) != facts.count and not _part(image.name):
         return None
-    return _product(ProductFiles(path, image.parent, beside), root, [image.name])
+    facts = replace(facts, path=beside[image.name])
+    return _product(ProductFiles(path, image.parent, beside), found, [image.name], [facts])
 
 
-def _product(files: ProductFiles, root: ET.Element, images: list[str]) -> Product:
-    metadata = _metadata(root, files.root)
-    facts = [look_at(files.paths[name], f"{files.root}: {name}") for name in images]
+def _describes_bands(content: bytes) -> bool:
+    return b"bandcharacteri" in content.lower()
+
+
+def _product(files: ProductFiles, metadata: _Metadata, images: list[str], facts: list[RasterFacts]) -> Product:
     if any(_part(name) for name in images) and facts[0].grid.crs is None:
         raise SceneError(
             f"{files.root}: an EnMAP product of level 1B, its spectrometers each in the geometry of the sensor: order "

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from hsfuse.errors import SceneError
+from hsfuse.scenes.siblings import decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -117,14 +118,6 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     """A key that sorts `B2` before `B10`, and `B8` before `B8A`."""
     parts = re.findall(r"\d+|\D+", name.lower())
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
-
-
-def decode(content: bytes) -> str:
-    """Text in UTF-8 or else Latin-1, which can read anything."""
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
 
 
 def parse_xml(content: bytes, name: str) -> ET.Element:

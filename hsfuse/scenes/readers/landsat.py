@@ -16,6 +16,8 @@ from hsfuse.scenes.readers.quality import NO_DATA, Flag, FlagLayer
 from hsfuse.scenes.readers.virtual import VirtualBand, VirtualRaster, look_at
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from hsfuse.scenes.readers.files import ProductFiles
 
 _TM = {"1": (485, 66), "2": (560, 82), "3": (660, 67), "4": (830, 128), "5": (1650, 217), "7": (2220, 252)}
@@ -46,12 +48,13 @@ def read(files: ProductFiles) -> Product | None:
     Raises:
         SceneError: There are several products, or bands are missing.
     """
-    found = [name for name in files.matching(r"[^/]*MTL\.txt") if "SPACECRAFT_ID" in files.text(name)]
+    texts = {name: files.text(name) for name in files.matching(r"[^/]*MTL\.txt")}
+    found = [name for name, text in texts.items() if "SPACECRAFT_ID" in text]
     if not found:
         return None
     if len(found) > 1:
         raise SceneError(f"{files.root}: there are several Landsat products, {', '.join(found[:3])}: name one of them")
-    values = _values(files.text(found[0]))
+    values = _values(texts[found[0]])
     satellite = _first(values, "SPACECRAFT_ID") or ""
     bands = BANDS.get(satellite[-1:])
     if bands is None:
@@ -67,7 +70,7 @@ def read(files: ProductFiles) -> Product | None:
     )
     missing = [f"B{band}" for band in bands if band not in images]
     warnings = (f"{files.root}: {', '.join(missing)} are missing",) if missing else ()
-    return Product(VirtualRaster(files.root, virtual, {"SPACECRAFT_ID": satellite}), _flags(files, values), warnings)
+    return Product(VirtualRaster(files.root, virtual, {"SPACECRAFT_ID": satellite}), _flags(files, bands), warnings)
 
 
 def _values(text: str) -> dict[tuple[str, str], str]:
@@ -104,8 +107,7 @@ def _record(values: dict[tuple[str, str], str], band: str, spectral: tuple[float
     return common
 
 
-def _flags(files: ProductFiles, values: dict[tuple[str, str], str]) -> tuple[FlagLayer, ...]:
-    bands = BANDS[(_first(values, "SPACECRAFT_ID") or "")[-1:]]
+def _flags(files: ProductFiles, bands: Iterable[str]) -> tuple[FlagLayer, ...]:
     saturated = sum(1 << (int(band) - 1) for band in bands)
     meant = {"QA_PIXEL": _PIXEL, "QA_RADSAT": (Flag("saturation", bits=saturated),)}
     return tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,8 +117,9 @@ class QualityMask:
                 counts[reason] = counts.get(reason, 0) + int((bad & shown).sum())
         return {reason: count / pixels if pixels else 0.0 for reason, count in counts.items()}
 
-    def describe(self) -> str | None:
-        """`23 % of the pixels are flagged (cloud 20 %, shadow 3 %)`, None where hardly any is."""
+    @cached_property
+    def description(self) -> str | None:
+        """`23 % of the pixels are flagged (cloud 20 %, shadow 3 %)`, None where hardly any is; read once."""
         shares = self.shares()
         flagged = shares.pop("flagged", 0.0)
         if flagged < 0.001:

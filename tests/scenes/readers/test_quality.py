@@ -118,7 +118,7 @@ def test_shares_by_reason_without_what_shows_nothing(write_landsat: Write) -> No
         "flagged": 4 / pixels,
         **dict.fromkeys(("cloud", "cirrus", "shadow", "saturation"), 1 / pixels),
     }
-    said = scene.quality.describe()
+    said = scene.quality.description
     assert said is not None
     assert said.startswith("0.84 % of the pixels are flagged (")
     assert "cloud 0.21 %" in said
