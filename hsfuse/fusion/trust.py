@@ -87,33 +87,21 @@ def reduced_blocks(patches: Sequence[PairPatch], imaging: ImagingModel, seed: in
         imaging: R and B.
         seed: Of the noise.
     """
-    blocks = [_reduced(patch, imaging, seed) for patch in _some_of(patches, imaging.ratio)]
+    blocks = [_reduced(patch, imaging, seed) for patch in _some_of(patches)]
     return [block for block in blocks if block is not None]
 
 
-def _some_of(patches: Sequence[PairPatch], ratio: int) -> list[PairBlock]:
+def _some_of(patches: Sequence[PairPatch]) -> list[PairPatch]:
     """Up to four patches of 64 HSI pixels or so, evenly out of all: one number needs no more."""
     step = -(-len(patches) // _PATCHES)
     edge = _EDGE * (2 if len(patches) == 1 else 1)
-    return [_middle(patch, edge, ratio) for patch in patches[::step]]
+    return [patch.middle(edge) for patch in patches[::step]]
 
 
-def _middle(patch: PairPatch, edge: int, ratio: int) -> PairBlock:
-    """The middle of a patch, at most `edge` HSI pixels wide and high."""
-    spare = [max(size - edge, 0) // 2 for size in patch.hsi.shape[-2:]]
-    coarse = tuple(slice(start, start + edge) for start in spare)
-    fine = tuple(slice(start * ratio, (start + edge) * ratio) for start in spare)
-    return PairBlock(
-        patch.hsi[:, *coarse].numpy(),
-        patch.hsi_valid[coarse].numpy(),
-        patch.msi[:, *fine].numpy(),
-        patch.msi_valid[fine].numpy(),
-    )
-
-
-def _reduced(block: PairBlock, imaging: ImagingModel, seed: int) -> WaldBlock | None:
+def _reduced(patch: PairPatch, imaging: ImagingModel, seed: int) -> WaldBlock | None:
     """The patch one Wald level down; None where it is too small."""
-    if min(block.hsi_valid.shape) < _LEAST_EDGE * imaging.ratio:
+    if min(patch.hsi_valid.shape) < _LEAST_EDGE * imaging.ratio:
         return None
+    block = PairBlock(patch.hsi.numpy(), patch.hsi_valid.numpy(), patch.msi.numpy(), patch.msi_valid.numpy())
     registered = ImagingModel(imaging.srf, imaging.psf)
     return WaldBlock.of(degraded(block, imaging, LostNoise.of(block, registered, seed)))
