@@ -130,8 +130,8 @@ class Bayes:
         Raises:
             SceneError: Too few valid pixels.
         """
-        linear_model = LinearModel.fit(patches, imaging, size)
         patches = screened(patches, imaging)
+        linear_model = LinearModel.fit(patches, imaging, size)
         observation = MsiObservation.of(linear_model, Covariances.of(patches, imaging), imaging)
         hsi_noise = linear_model.subspace.noise.double().square().clamp_min(LEAST_NOISE)
         missed = _missed(patches, linear_model, hsi_noise)

@@ -85,8 +85,8 @@ class HySure:
         Raises:
             SceneError: Too few valid pixels.
         """
-        linear_model = LinearModel.fit(patches, imaging, size)
         patches = screened(patches, imaging)
+        linear_model = LinearModel.fit(patches, imaging, size)
         found = Covariances.of(patches, imaging)
         observation = MsiObservation.of(linear_model, found, imaging)
         noise = max(float((linear_model.subspace.noise**2).mean()), _LEAST_NOISE)

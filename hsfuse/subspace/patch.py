@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,9 +30,6 @@ class PairPatch:
 
     msi_valid: Tensor
     """Bool (r·h, r·w)."""
-
-    screened: bool = field(default=False, kw_only=True)
-    """Whether what no statistic may stand on has been left out (`hsfuse.subspace.outliers`)."""
 
     @classmethod
     def of(cls, block: PatchLike) -> PairPatch:
