@@ -46,7 +46,7 @@ def calibrated_trust(
         seed: Of the noise that degrading takes and that is drawn again.
     """
     known = reduced_blocks(patches, imaging, seed)
-    if sum(int(block.pair.hsi_valid.sum()) for block in known) < _LEAST_PIXELS:
+    if not known:
         return _UNKNOWN
     model = ImagingModel(imaging.srf, imaging.psf)
     try:
@@ -82,13 +82,16 @@ def least_squares_trust(correct: Correction, estimate: Bayes, known: Iterable[Wa
 def reduced_blocks(patches: Sequence[PairPatch], imaging: ImagingModel, seed: int = 0) -> list[WaldBlock]:
     """A few parts of a scene one Wald level down, their noise restored: what is calibrated on the scene itself.
 
+    An empty list where the scene is too small to tell.
+
     Args:
         patches: Parts of the scene.
         imaging: R and B.
         seed: Of the noise.
     """
-    blocks = [_reduced(patch, imaging, seed) for patch in _some_of(patches)]
-    return [block for block in blocks if block is not None]
+    reduced = [_reduced(patch, imaging, seed) for patch in _some_of(patches)]
+    blocks = [block for block in reduced if block is not None]
+    return blocks if sum(int(block.pair.hsi_valid.sum()) for block in blocks) >= _LEAST_PIXELS else []
 
 
 def _some_of(patches: Sequence[PairPatch]) -> list[PairPatch]:
