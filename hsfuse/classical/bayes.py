@@ -139,11 +139,6 @@ class Bayes:
         prior = EdgePrior.fit(patches, observation.noise)
         return cls(linear_model, observation, hsi_noise.float(), coordinates, prior)
 
-    @property
-    def bytes_a_pixel(self) -> int:
-        """Working memory by fine pixel beyond the tile's bands: a dozen sets of K images."""
-        return 4 * 12 * self.linear_model.size
-
     @torch.no_grad()
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse Y (C, h, w) and P (c, r·h, r·w) to float32 (C, r·h, r·w)."""
