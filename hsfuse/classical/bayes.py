@@ -27,6 +27,7 @@ from hsfuse.classical.edge_prior import WHITE, EdgePrior, WeightedLaplacian
 from hsfuse.classical.observation import MsiObservation
 from hsfuse.classical.posterior import NormalEquations, Preconditioner, conjugate_gradients, local_variance
 from hsfuse.imaging import upsample
+from hsfuse.subspace.basis import LEAST_NOISE
 from hsfuse.subspace.linear_model import LinearModel
 from hsfuse.subspace.outliers import screened
 from hsfuse.subspace.patch import usable_pixels
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
     from hsfuse.imaging import BlurDecimate, ImagingModel
     from hsfuse.subspace.linear_model import SubspaceInputs
     from hsfuse.subspace.patch import PairPatch
-
-LEAST_NOISE = 0.05
-"""Variance of the HSI's noise in units of the bands' scales, at least: a noise-free pair stays well posed."""
 
 _LEAST_MISSED = 1e-3  # of the largest eigenvalue of what the prediction misses
 _LEAST_SEEN = 1e-9  # of the MSI's largest precision: below, a direction is one that it does not see
