@@ -27,6 +27,7 @@ from hsfuse.classical.edge_prior import WHITE, EdgePrior, WeightedLaplacian
 from hsfuse.classical.observation import MsiObservation
 from hsfuse.classical.posterior import NormalEquations, Preconditioner, conjugate_gradients, local_variance
 from hsfuse.imaging import upsample
+from hsfuse.subspace.basis import LEAST_NOISE
 from hsfuse.subspace.linear_model import LinearModel
 from hsfuse.subspace.outliers import screened
 from hsfuse.subspace.patch import usable_pixels
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
     from hsfuse.imaging import BlurDecimate, ImagingModel
     from hsfuse.subspace.linear_model import SubspaceInputs
     from hsfuse.subspace.patch import PairPatch
-
-LEAST_NOISE = 0.05
-"""Variance of the HSI's noise in units of the bands' scales, at least: a noise-free pair stays well posed."""
 
 _LEAST_MISSED = 1e-3  # of the largest eigenvalue of what the prediction misses
 _LEAST_SEEN = 1e-9  # of the MSI's largest precision: below, a direction is one that it does not see
@@ -130,19 +128,14 @@ class Bayes:
         Raises:
             SceneError: Too few valid pixels.
         """
-        linear_model = LinearModel.fit(patches, imaging, size)
         patches = screened(patches, imaging)
+        linear_model = LinearModel.fit(patches, imaging, size)
         observation = MsiObservation.of(linear_model, Covariances.of(patches, imaging), imaging)
         hsi_noise = linear_model.subspace.noise.double().square().clamp_min(LEAST_NOISE)
         missed = _missed(patches, linear_model, hsi_noise)
         coordinates = BayesCoordinates.fit(missed, hsi_noise, observation.precision())
         prior = EdgePrior.fit(patches, observation.noise)
         return cls(linear_model, observation, hsi_noise.float(), coordinates, prior)
-
-    @property
-    def bytes_a_pixel(self) -> int:
-        """Working memory by fine pixel beyond the tile's bands: a dozen sets of K images."""
-        return 4 * 12 * self.linear_model.size
 
     @torch.no_grad()
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:

@@ -107,7 +107,7 @@ class CNMF:
         start = vertex_spectra(spectra.double(), count, generator).float().T.clamp_min(_TINY)
         start = _unmixed(spectra.T, start, weight, iterations)
         first = cls(start, start, response, gain.float(), offset.float(), weight, imaging.blur, iterations)
-        return replace(first, final=first._refitted(_centres(patches, imaging.ratio)))
+        return replace(first, final=first._refitted(_centres(patches)))
 
     @property
     def margin(self) -> int:
@@ -200,15 +200,7 @@ def _unmixed(pixels: Tensor, spectra: Tensor, weight: float, iterations: int) ->
     return spectra
 
 
-def _centres(patches: Sequence[PairPatch], ratio: int) -> list[PairPatch]:
+def _centres(patches: Sequence[PairPatch]) -> list[PairPatch]:
     """The middle of every patch, so that all of them together stay within the most pixels."""
     edge = max(int((_MOST_FINE_PIXELS / len(patches)) ** 0.5), 8)
-    return [_centre(patch, edge, ratio) for patch in patches]
-
-
-def _centre(patch: PairPatch, edge: int, ratio: int) -> PairPatch:
-    rows, columns = patch.hsi.shape[-2:]
-    top, left = max(rows - edge, 0) // 2, max(columns - edge, 0) // 2
-    coarse = slice(top, top + edge), slice(left, left + edge)
-    fine = tuple(slice(part.start * ratio, part.stop * ratio) for part in coarse)
-    return PairPatch(patch.hsi[:, *coarse], patch.hsi_valid[coarse], patch.msi[:, *fine], patch.msi_valid[fine])
+    return [patch.middle(edge) for patch in patches]

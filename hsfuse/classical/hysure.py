@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from hsfuse.classical.circulant import Circulant, differences, differences_adjoint
 from hsfuse.classical.covariances import Covariances
 from hsfuse.classical.observation import MsiObservation
+from hsfuse.subspace.basis import LEAST_NOISE
 from hsfuse.subspace.linear_model import LinearModel
 from hsfuse.subspace.outliers import screened
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from hsfuse.subspace.patch import PairPatch
 
 _FRAME = 4  # HSI pixels about a tile, where the FFT may wrap
-_LEAST_NOISE = 0.05  # variance in units of the bands' scales: a noise-free pair stays well posed
 
 
 @dataclass(frozen=True)
@@ -85,11 +85,11 @@ class HySure:
         Raises:
             SceneError: Too few valid pixels.
         """
-        linear_model = LinearModel.fit(patches, imaging, size)
         patches = screened(patches, imaging)
+        linear_model = LinearModel.fit(patches, imaging, size)
         found = Covariances.of(patches, imaging)
         observation = MsiObservation.of(linear_model, found, imaging)
-        noise = max(float((linear_model.subspace.noise**2).mean()), _LEAST_NOISE)
+        noise = max(float((linear_model.subspace.noise**2).mean()), LEAST_NOISE)
         weight = noise / observation.noise
         psf = imaging.psf.shifted(imaging.shift)
         response, offset = observation.response.float(), observation.offset.float()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def vertex_spectra(spectra: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
+def vertex_spectra(spectra: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Those pixels that stand at the corners of the data, one after another.
 
     The spectra are projected on their leading `count` - 1 principal directions and lifted by a constant (the
@@ -16,7 +16,7 @@ def vertex_spectra(spectra: Tensor, count: int, generator: torch.Generator | Non
     Args:
         spectra: Pixels, float64 (n, C), n at least `count`.
         count: How many to find, 2 or more, at most C + 1.
-        generator: Draws the random directions; by default one of seed 0.
+        generator: Draws the random directions.
 
     Returns:
         Spectra of pixels, float64 (count, C).
@@ -29,7 +29,6 @@ def vertex_spectra(spectra: Tensor, count: int, generator: torch.Generator | Non
     projected = projected * torch.where(skewness < 0, -1.0, 1.0).to(projected)
     lift = projected.norm(dim=1).max().expand(len(spectra), 1)
     lifted = torch.cat([projected, lift], dim=1)  # (n, count)
-    generator = torch.Generator().manual_seed(0) if generator is None else generator
     draws = torch.randn(count, count, generator=generator, dtype=spectra.dtype)
     found = torch.zeros(count, 0, dtype=spectra.dtype)
     chosen = []

@@ -13,7 +13,7 @@ from hsfuse.fusion.job import Job, Tiling
 from hsfuse.fusion.methods import DEFAULT_METHOD, choose_method
 from hsfuse.pairs.pair import Pair, PairRequest
 from hsfuse.progress import SILENT
-from hsfuse.scenes import ScenePair
+from hsfuse.scenes import MAX_RATIO, ScenePair
 from hsfuse.scenes.arrays import scene_of_array
 
 if TYPE_CHECKING:
@@ -102,10 +102,10 @@ def _ratio(hsi: NDArray[Any], msi: NDArray[Any]) -> int:
     """
     (rows, columns), (fine_rows, fine_columns) = np.shape(hsi)[-2:], np.shape(msi)[-2:]
     ratio: int = round(fine_rows / max(rows, 1))
-    if (rows * ratio, columns * ratio) != (fine_rows, fine_columns) or not 2 <= ratio <= 20:
+    if (rows * ratio, columns * ratio) != (fine_rows, fine_columns) or not 2 <= ratio <= MAX_RATIO:
         raise PairError(
             f"an HSI of {columns}×{rows} and an MSI of {fine_columns}×{fine_rows} pixels do not differ by a whole "
-            "ratio from 2 to 20: crop or resample one of them"
+            f"ratio from 2 to {MAX_RATIO}: crop or resample one of them"
         )
     return ratio
 

@@ -35,7 +35,6 @@ logger = logging.getLogger(__name__)
 LEAST_WEIGHT = 0.03
 """A member that counts less is left out: it costs more than it brings."""
 
-_LEAST_PIXELS = 64
 _DRAWN_TO_EQUAL = 0.2  # of the members' mean squared error
 
 
@@ -96,7 +95,7 @@ class StackMethod:
     ) -> dict[str, float]:
         """Of the members that count; equal ones where the scene is too small to tell."""
         equal = {name: 1 / len(self.members) for name in self.members}
-        if sum(int(block.pair.hsi_valid.sum()) for block in blocks) < _LEAST_PIXELS:
+        if not blocks:
             return equal
         model, patches = ImagingModel(imaging.srf, imaging.psf), [block.patch for block in blocks]
         try:

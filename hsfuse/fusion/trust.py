@@ -46,7 +46,7 @@ def calibrated_trust(
         seed: Of the noise that degrading takes and that is drawn again.
     """
     known = reduced_blocks(patches, imaging, seed)
-    if sum(int(block.pair.hsi_valid.sum()) for block in known) < _LEAST_PIXELS:
+    if not known:
         return _UNKNOWN
     model = ImagingModel(imaging.srf, imaging.psf)
     try:
@@ -82,38 +82,29 @@ def least_squares_trust(correct: Correction, estimate: Bayes, known: Iterable[Wa
 def reduced_blocks(patches: Sequence[PairPatch], imaging: ImagingModel, seed: int = 0) -> list[WaldBlock]:
     """A few parts of a scene one Wald level down, their noise restored: what is calibrated on the scene itself.
 
+    An empty list where the scene is too small to tell.
+
     Args:
         patches: Parts of the scene.
         imaging: R and B.
         seed: Of the noise.
     """
-    blocks = [_reduced(patch, imaging, seed) for patch in _some_of(patches, imaging.ratio)]
-    return [block for block in blocks if block is not None]
+    reduced = [_reduced(patch, imaging, seed) for patch in _some_of(patches)]
+    blocks = [block for block in reduced if block is not None]
+    return blocks if sum(int(block.pair.hsi_valid.sum()) for block in blocks) >= _LEAST_PIXELS else []
 
 
-def _some_of(patches: Sequence[PairPatch], ratio: int) -> list[PairBlock]:
+def _some_of(patches: Sequence[PairPatch]) -> list[PairPatch]:
     """Up to four patches of 64 HSI pixels or so, evenly out of all: one number needs no more."""
     step = -(-len(patches) // _PATCHES)
     edge = _EDGE * (2 if len(patches) == 1 else 1)
-    return [_middle(patch, edge, ratio) for patch in patches[::step]]
+    return [patch.middle(edge) for patch in patches[::step]]
 
 
-def _middle(patch: PairPatch, edge: int, ratio: int) -> PairBlock:
-    """The middle of a patch, at most `edge` HSI pixels wide and high."""
-    spare = [max(size - edge, 0) // 2 for size in patch.hsi.shape[-2:]]
-    coarse = tuple(slice(start, start + edge) for start in spare)
-    fine = tuple(slice(start * ratio, (start + edge) * ratio) for start in spare)
-    return PairBlock(
-        patch.hsi[:, *coarse].numpy(),
-        patch.hsi_valid[coarse].numpy(),
-        patch.msi[:, *fine].numpy(),
-        patch.msi_valid[fine].numpy(),
-    )
-
-
-def _reduced(block: PairBlock, imaging: ImagingModel, seed: int) -> WaldBlock | None:
+def _reduced(patch: PairPatch, imaging: ImagingModel, seed: int) -> WaldBlock | None:
     """The patch one Wald level down; None where it is too small."""
-    if min(block.hsi_valid.shape) < _LEAST_EDGE * imaging.ratio:
+    if min(patch.hsi_valid.shape) < _LEAST_EDGE * imaging.ratio:
         return None
+    block = PairBlock(patch.hsi.numpy(), patch.hsi_valid.numpy(), patch.msi.numpy(), patch.msi_valid.numpy())
     registered = ImagingModel(imaging.srf, imaging.psf)
     return WaldBlock.of(degraded(block, imaging, LostNoise.of(block, registered, seed)))

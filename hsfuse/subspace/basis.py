@@ -26,6 +26,10 @@ _FEWEST, _MOST = 6, 40  # coefficients that the noise may choose
 RANGE_FLOOR = 0.003
 """Least scale of a band, as a part of its 99th percentile: keeps a noise-free band from ruling the subspace."""
 
+LEAST_NOISE = 0.05
+"""Variance of the HSI's noise in units of the bands' scales, at least, where a method divides by it: a noise-free pair
+stays well posed."""
+
 
 @dataclass(frozen=True)
 class SpectralSubspace:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from hsfuse.imaging import BlurDecimate, upsample
 from hsfuse.subspace.basis import SpectralSubspace
-from hsfuse.subspace.outliers import PlausibleRanges, screened
+from hsfuse.subspace.outliers import screened
 from hsfuse.subspace.patch import low_resolution
 from hsfuse.subspace.prediction import LinearPrediction, fit_prediction
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.imaging import ImagingModel
+    from hsfuse.subspace.outliers import PlausibleRanges
     from hsfuse.subspace.patch import PairPatch
 
 
@@ -131,13 +132,12 @@ class LinearModel:
         Raises:
             SceneError: Too few valid pixels.
         """
-        blur, ranges = imaging.blur, PlausibleRanges.of(patches)
-        patches = screened(patches, imaging)
-        spectra, degraded = zip(*(low_resolution(patch, blur) for patch in patches), strict=True)
+        blur, usable = imaging.blur, screened(patches, imaging)
+        spectra, degraded = zip(*(low_resolution(patch, blur) for patch in usable), strict=True)
         hsi, msi = torch.cat(spectra), torch.cat(degraded)
         subspace = SpectralSubspace.fit(hsi, size)
         averaging = blur.noise_gain
-        return cls(subspace, fit_prediction(subspace, hsi, msi, imaging, averaging), blur, ranges)
+        return cls(subspace, fit_prediction(subspace, hsi, msi, imaging, averaging), blur, usable[0].ranges)
 
     @property
     def size(self) -> int:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from hsfuse.imaging.holes import fill_holes
-from hsfuse.subspace.patch import low_resolution, usable_pixels
+from hsfuse.subspace.patch import PairPatch, low_resolution, usable_pixels
 from hsfuse.subspace.radiometry import fit_radiometry
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.imaging import ImagingModel
-    from hsfuse.subspace.patch import PairPatch
 
 _SAMPLE = 20_000  # pixels that tell the bulk of a band
 _BULK = (0.03, 0.97)
@@ -100,20 +99,31 @@ class PlausibleRanges:
         return cls(PlausibleRange.of(hsi), PlausibleRange.of(msi))
 
 
-def screened(patches: Sequence[PairPatch], imaging: ImagingModel) -> list[PairPatch]:
+@dataclass(frozen=True)
+class ScreenedPatch(PairPatch):
+    """A part of a pair without what no statistic may stand on."""
+
+    ranges: PlausibleRanges
+    """Of the scene, as it was before."""
+
+
+def screened(patches: Sequence[PairPatch], imaging: ImagingModel) -> list[ScreenedPatch]:
     """The patches with what no statistic may stand on left out; as they are if that has been done.
 
     Absurd HSI pixels are masked, absurd fine pixels filled from their neighbours: masked, each would take every HSI
     pixel out whose PSF reaches it. Then HSI pixels are masked where the images disagree.
     """
-    if all(patch.screened for patch in patches):
-        return list(patches)
+    done = [patch for patch in patches if isinstance(patch, ScreenedPatch)]
+    if len(done) == len(patches):
+        return done
     ranges = PlausibleRanges.of(patches)
     sane = [_without_absurd(patch, ranges) for patch in patches]
     if sum(int(patch.hsi_valid.sum()) for patch in sane) < _FEWEST:
         sane = list(patches)
-    agreeing = _agreement(sane, imaging)
-    return [replace(patch, hsi_valid=agrees, screened=True) for patch, agrees in zip(sane, agreeing, strict=True)]
+    return [
+        ScreenedPatch(patch.hsi, agrees, patch.msi, patch.msi_valid, ranges)
+        for patch, agrees in zip(sane, _agreement(sane, imaging), strict=True)
+    ]
 
 
 def _without_absurd(patch: PairPatch, ranges: PlausibleRanges) -> PairPatch:

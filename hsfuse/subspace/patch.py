@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,9 +31,6 @@ class PairPatch:
     msi_valid: Tensor
     """Bool (r·h, r·w)."""
 
-    screened: bool = field(default=False, kw_only=True)
-    """Whether what no statistic may stand on has been left out (`hsfuse.subspace.outliers`)."""
-
     @classmethod
     def of(cls, block: PatchLike) -> PairPatch:
         """The window of a pair as methods take it: holes filled, masks telling where they were."""
@@ -52,6 +49,21 @@ class PairPatch:
             torch.ones(hsi.shape[-2:], dtype=torch.bool),
             msi,
             torch.ones(msi.shape[-2:], dtype=torch.bool),
+        )
+
+    def middle(self, edge: int) -> PairPatch:
+        """The middle of it, at most `edge` HSI pixels wide and high."""
+        rows, columns = self.hsi.shape[-2:]
+        ratio = self.msi.shape[-2] // rows
+        top, left = max(rows - edge, 0) // 2, max(columns - edge, 0) // 2
+        coarse = slice(top, top + edge), slice(left, left + edge)
+        fine = tuple(slice(part.start * ratio, part.stop * ratio) for part in coarse)
+        return replace(
+            self,
+            hsi=self.hsi[:, *coarse],
+            hsi_valid=self.hsi_valid[coarse],
+            msi=self.msi[:, *fine],
+            msi_valid=self.msi_valid[fine],
         )
 
 
