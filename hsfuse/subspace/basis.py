@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 _NEIGHBOURS = 8
 _SIGNAL_TO_NOISE = 4.0  # variances: what a direction must hold to be worth a coefficient
-_FEWEST, _MOST = 6, 40  # coefficients that the noise may choose
+FEWEST_COEFFICIENTS = 6
+"""Coefficients that a scene gets whatever its noise."""
+
+_MOST = 40  # coefficients that the noise may choose
 
 RANGE_FLOOR = 0.003
 """Least scale of a band, as a part of its 99th percentile: keeps a noise-free band from ruling the subspace."""
@@ -54,12 +57,13 @@ class SpectralSubspace:
     """Expected energy per pixel of the noise outside the subspace, in scaled bands."""
 
     @classmethod
-    def fit(cls, spectra: Tensor, size: int | None = None) -> SpectralSubspace:
+    def fit(cls, spectra: Tensor, size: int | None = None, *, fewest: int = FEWEST_COEFFICIENTS) -> SpectralSubspace:
         """Fit on spectra.
 
         Args:
             spectra: Of shape (n, C).
-            size: K; by default as many directions as have a signal variance above four times their noise's, 6 to 40.
+            size: K; by default as many directions as have a signal variance above four times their noise's.
+            fewest: K at least, where the noise chooses; 40 at most.
 
         Raises:
             SceneError: Fewer than eight spectra.
@@ -78,7 +82,7 @@ class SpectralSubspace:
         scaled_noise = (noise / scale) ** 2
         variances, basis = variances.flip(0), directions.flip(1)
         if size is None:
-            size = _above_noise(variances, (scaled_noise[:, None] * basis**2).sum(dim=0))
+            size = max(_above_noise(variances, (scaled_noise[:, None] * basis**2).sum(dim=0)), fewest)
         size = min(size, bands)
         variances, basis = variances[:size], basis[:, :size]
         signs = torch.sign(basis.sum(dim=0))
@@ -121,10 +125,10 @@ class SpectralSubspace:
 
 
 def _above_noise(variances: Tensor, noise: Tensor) -> int:
-    """How many leading directions have a signal variance of more than four times their noise's, 6 to 40."""
+    """How many leading directions have a signal variance of more than four times their noise's, 40 at most."""
     above = variances - noise > _SIGNAL_TO_NOISE * noise
     leading = int(above.long().cumprod(dim=0).sum())
-    return min(max(leading, _FEWEST), _MOST)
+    return min(leading, _MOST)
 
 
 def band_noise(pixels: Tensor) -> Tensor:
