@@ -109,7 +109,8 @@ def _print(result: Info, *, details: bool) -> None:
 
     terminal = Terminal()
     for told in result.scenes:
-        table = Table(title=escape(told.scene.path), show_header=False, title_justify="left")
+        click.echo(told.scene.path)  # whole, however narrow the table
+        table = Table(show_header=False)
         for name, value in _rows(told):
             table.add_row(name, escape(value))
         terminal.print(table)
