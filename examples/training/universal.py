@@ -22,6 +22,7 @@ import scipy.io
 import torch
 
 from hsfuse.classical import Bayes
+from hsfuse.fusion.network import SubspaceCorrection
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade
 from hsfuse.models.mgdunlss import SubspaceMGDuNLSSConfig, SubspaceMGDuNLSSNet
 from hsfuse.models.ssrfn import SubspaceSSRFNConfig, SubspaceSSRFNNet
@@ -63,12 +64,19 @@ MORE = (
 )  # fmt: skip
 """Folders of further training scenes, GeoTIFFs with wavelengths in their tags."""
 
-RATIOS = (2, 3, 4, 5, 6)
+RATIOS = (2, 3, 4, 5, 6, 8, 10)
 
 PATCH = 36
 """Edge of a training patch in MSI pixels, about."""
 
-VALIDATION_VIEWS = (("vnir-4", 3), ("vnir-swir-10", 4), ("vnir-4-broad", 4), ("vnir-swir-6", 3))
+VALIDATION_VIEWS = (
+    ("vnir-4", 3, 30, 35),
+    ("vnir-swir-10", 4, 30, 35),
+    ("vnir-4-broad", 2, 35, 40),
+    ("vnir-swir-6", 6, 45, 50),
+    ("pan", 4, 35, 40),
+)
+"""Bands, ratio, and the SNR of the HSI and of the MSI in dB."""
 
 
 def load_references(data: Path) -> list[ReferenceImage]:
@@ -166,31 +174,31 @@ class Episodes:
 
 
 class Validator:
-    """PSNR and SAM over the Bayesian estimate on fixed pairs of the validation scenes, 30 dB HSI and 35 dB MSI."""
+    """PSNR and SAM over the Bayesian estimate on fixed pairs of the validation scenes."""
 
     def __init__(self, references: Sequence[ReferenceImage]) -> None:
         """Simulate every scene under every view that its bands cover."""
         self.cases: list[tuple[str, Bayes, Tensor, Tensor, Tensor, tuple[float, float]]] = []
         for reference in references:
-            for bands, ratio in VALIDATION_VIEWS:
-                case = self._case(reference, bands, ratio)
+            for bands, ratio, snr_hsi, snr_msi in VALIDATION_VIEWS:
+                case = self._case(reference, bands, ratio, (snr_hsi, snr_msi))
                 if case is not None:
                     self.cases.append(case)
 
     def _case(
-        self, reference: ReferenceImage, bands: str, ratio: int
+        self, reference: ReferenceImage, bands: str, ratio: int, snr: tuple[float, float]
     ) -> tuple[str, Bayes, Tensor, Tensor, Tensor, tuple[float, float]] | None:
         centres, widths = SENSOR_BANDS[bands]
         inside = [i for i, nm in enumerate(centres) if nm < reference.wavelength_nm.max()]
-        if len(inside) < 3:
+        if len(inside) < min(3, len(centres)):
             return None
         srf = SpectralResponse.from_gaussians(
             [centres[i] for i in inside], [widths[i] for i in inside], reference.wavelength_nm
         )
         model = ImagingModel(srf, PointSpread.gaussian(ratio, 1.0))
-        wald = degrade(reference.image, model, snr_hsi=30, snr_msi=35)
+        wald = degrade(reference.image, model, snr_hsi=snr[0], snr_msi=snr[1])
         hsi, msi, truth = (torch.from_numpy(part) for part in (wald.hsi, wald.msi, wald.reference))
-        estimate = Bayes.fit([PairPatch.all_valid(hsi, msi)], model, 10)
+        estimate = Bayes.fit([PairPatch.all_valid(hsi, msi)], model, fewest=10)
         return f"{reference.name} {bands} x{ratio}", estimate, hsi, msi, truth, _quality(estimate(hsi, msi), truth)
 
     def __call__(self, network: nn.Module, *, log: bool = False) -> Validation:
@@ -198,8 +206,7 @@ class Validator:
         gains = []
         for name, estimate, hsi, msi, truth, before in self.cases:
             inputs, linear_model = estimate.inputs(hsi, msi), estimate.linear_model
-            with torch.no_grad():
-                coefficients = network(inputs.batched(), linear_model.condition())[0]
+            coefficients = SubspaceCorrection(network, 10)(linear_model, inputs)
             quality = _quality(linear_model.decode(coefficients, inputs, hsi), truth)
             gains.append((quality[0] - before[0], quality[1] - before[1]))
             if log:

@@ -27,7 +27,7 @@ from hsfuse.classical.edge_prior import WHITE, EdgePrior, WeightedLaplacian
 from hsfuse.classical.observation import MsiObservation
 from hsfuse.classical.posterior import NormalEquations, Preconditioner, conjugate_gradients, local_variance
 from hsfuse.imaging import upsample
-from hsfuse.subspace.basis import LEAST_NOISE
+from hsfuse.subspace.basis import FEWEST_COEFFICIENTS, LEAST_NOISE
 from hsfuse.subspace.linear_model import LinearModel
 from hsfuse.subspace.outliers import screened
 from hsfuse.subspace.patch import usable_pixels
@@ -117,19 +117,27 @@ class Bayes:
     """HSI pixels at the rim of a tile over which the influence of what lies outside fades (measured)."""
 
     @classmethod
-    def fit(cls, patches: Sequence[PairPatch], imaging: ImagingModel, size: int | None = None) -> Self:
+    def fit(
+        cls,
+        patches: Sequence[PairPatch],
+        imaging: ImagingModel,
+        size: int | None = None,
+        *,
+        fewest: int = FEWEST_COEFFICIENTS,
+    ) -> Self:
         """Fit the subspace, the prior and both noises on parts of a scene, holes filled and masked.
 
         Args:
             patches: Parts of the scene.
             imaging: R and B.
             size: K; by default as many coefficients as stand out from the scene's noise.
+            fewest: K at least, where the noise chooses.
 
         Raises:
             SceneError: Too few valid pixels.
         """
         patches = screened(patches, imaging)
-        linear_model = LinearModel.fit(patches, imaging, size)
+        linear_model = LinearModel.fit(patches, imaging, size, fewest=fewest)
         observation = MsiObservation.of(linear_model, Covariances.of(patches, imaging), imaging)
         hsi_noise = linear_model.subspace.noise.double().square().clamp_min(LEAST_NOISE)
         missed = _missed(patches, linear_model, hsi_noise)

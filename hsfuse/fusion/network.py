@@ -28,24 +28,28 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SubspaceCorrection:
-    """A network that corrects an estimate of the coefficients."""
+    """A network that corrects an estimate of the coefficients: of the leading ones, which hold nearly all of a scene.
+
+    Where the noise leaves a scene more of them than the network was made for, those that follow stay as estimated.
+    """
 
     network: nn.Module
     """Works on `coefficients` of them."""
 
     coefficients: int
-    """K."""
+    """How many it works on; the scene may have fewer."""
 
     def __call__(self, linear_model: LinearModel, inputs: SubspaceInputs) -> Tensor:
-        """The corrected coefficients (K, H, W), on the network's device; the scene may have fewer than the network."""
+        """The corrected coefficients (K, H, W), where the inputs are."""
         device = next(self.network.parameters()).device
         batch, condition = (
-            inputs.batched().padded(self.coefficients),
-            linear_model.condition().padded(self.coefficients),
+            inputs.batched().leading(self.coefficients),
+            linear_model.condition().leading(self.coefficients),
         )
         with torch.no_grad():
             corrected: Tensor = self.network(to_device(batch, device), to_device(condition, device))[0]
-        return corrected[: linear_model.size].to(inputs.initial.device)
+        corrected = corrected[: linear_model.size].to(inputs.initial)
+        return torch.cat([corrected, inputs.initial[len(corrected) :]])
 
 
 class NetworkMethod:
@@ -66,7 +70,7 @@ class NetworkMethod:
     ) -> FittedNetwork:
         """Fit the scene's estimate, and how far the correction is trusted on this scene."""
         correction = to_device(self.correction, compute.torch_device)
-        estimate = Bayes.fit(patches, imaging, correction.coefficients)
+        estimate = Bayes.fit(patches, imaging, fewest=correction.coefficients)
         trust = self.trust
         if trust is None:
             trust = calibrated_trust(correction, patches, imaging, correction.coefficients, seed)
@@ -82,7 +86,7 @@ class FittedNetwork:
     """Corrects the estimate."""
 
     estimate: Bayes
-    """The scene's Bayesian estimate, in as many coefficients as the network has."""
+    """The scene's Bayesian estimate, in as many coefficients as the network has, or more."""
 
     trust: float
     """Part of the correction that is added, 0 to 1."""

@@ -42,7 +42,7 @@ def calibrated_trust(
         correct: Coefficients (K, H, W) by the network, of an linear_model and its inputs.
         patches: Parts of the scene.
         imaging: R and B.
-        coefficients: K.
+        coefficients: K at least.
         seed: Of the noise that degrading takes and that is drawn again.
     """
     known = reduced_blocks(patches, imaging, seed)
@@ -50,7 +50,7 @@ def calibrated_trust(
         return _UNKNOWN
     model = ImagingModel(imaging.srf, imaging.psf)
     try:
-        estimate = Bayes.fit([block.patch for block in known], model, coefficients)
+        estimate = Bayes.fit([block.patch for block in known], model, fewest=coefficients)
     except SceneError:
         return _UNKNOWN
     return least_squares_trust(correct, estimate, known)

@@ -3,6 +3,7 @@
 from hsfuse.scenes.bands import Bands, parse_band_list
 from hsfuse.scenes.cog import WARN_CLIPPED, CogWriter
 from hsfuse.scenes.encoding import Encoding
+from hsfuse.scenes.extent import GeographicExtent
 from hsfuse.scenes.findings import Finding
 from hsfuse.scenes.grid import Grid, PixelWindow, nesting_offset
 from hsfuse.scenes.output_grid import OutputGrid
@@ -20,6 +21,7 @@ __all__ = [
     "CogWriter",
     "Encoding",
     "Finding",
+    "GeographicExtent",
     "Grid",
     "OutputGrid",
     "PairBlock",

@@ -8,20 +8,22 @@ energy stands out from the noise, stays.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from hsfuse.errors import SceneError
+from hsfuse.metrics import spectral_noise
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_NEIGHBOURS = 8
 _SIGNAL_TO_NOISE = 4.0  # variances: what a direction must hold to be worth a coefficient
-_FEWEST, _MOST = 6, 40  # coefficients that the noise may choose
+FEWEST_COEFFICIENTS = 6
+"""Coefficients that a scene gets whatever its noise."""
+
+_MOST = 40  # coefficients that the noise may choose
 
 RANGE_FLOOR = 0.003
 """Least scale of a band, as a part of its 99th percentile: keeps a noise-free band from ruling the subspace."""
@@ -54,12 +56,13 @@ class SpectralSubspace:
     """Expected energy per pixel of the noise outside the subspace, in scaled bands."""
 
     @classmethod
-    def fit(cls, spectra: Tensor, size: int | None = None) -> SpectralSubspace:
+    def fit(cls, spectra: Tensor, size: int | None = None, *, fewest: int = FEWEST_COEFFICIENTS) -> SpectralSubspace:
         """Fit on spectra.
 
         Args:
             spectra: Of shape (n, C).
-            size: K; by default as many directions as have a signal variance above four times their noise's, 6 to 40.
+            size: K; by default as many directions as have a signal variance above four times their noise's.
+            fewest: K at least, where the noise chooses; 40 at most.
 
         Raises:
             SceneError: Fewer than eight spectra.
@@ -68,7 +71,7 @@ class SpectralSubspace:
         if count < 8:
             raise SceneError(f"the HSI has {count} valid pixels in common with the MSI, fusing needs at least 8")
         pixels = spectra.double()
-        noise = band_noise(pixels)
+        noise = torch.from_numpy(spectral_noise(pixels.numpy()))
         reach = torch.quantile(_at_most(pixels, 20000).abs(), 0.99, dim=0)
         floor = torch.where(reach > 0, RANGE_FLOOR * reach, torch.ones_like(reach))
         scale = torch.sqrt(floor**2 + noise**2)
@@ -78,7 +81,7 @@ class SpectralSubspace:
         scaled_noise = (noise / scale) ** 2
         variances, basis = variances.flip(0), directions.flip(1)
         if size is None:
-            size = _above_noise(variances, (scaled_noise[:, None] * basis**2).sum(dim=0))
+            size = max(_above_noise(variances, (scaled_noise[:, None] * basis**2).sum(dim=0)), fewest)
         size = min(size, bands)
         variances, basis = variances[:size], basis[:, :size]
         signs = torch.sign(basis.sum(dim=0))
@@ -121,48 +124,10 @@ class SpectralSubspace:
 
 
 def _above_noise(variances: Tensor, noise: Tensor) -> int:
-    """How many leading directions have a signal variance of more than four times their noise's, 6 to 40."""
+    """How many leading directions have a signal variance of more than four times their noise's, 40 at most."""
     above = variances - noise > _SIGNAL_TO_NOISE * noise
     leading = int(above.long().cumprod(dim=0).sum())
-    return min(max(leading, _FEWEST), _MOST)
-
-
-def band_noise(pixels: Tensor) -> Tensor:
-    """Standard deviation of the noise in each band of pixels (n, C), float64.
-
-    Each band is regressed on the others (HySime), or on its eight neighbours where there are too few pixels for
-    that. The spread of what is left is taken robustly, so that a rare spectrum does not count as noise.
-    """
-    count, bands = pixels.shape
-    centred = pixels - pixels.mean(dim=0)
-    gram = centred.T @ centred / count
-    diagonal = torch.diag(gram)
-    gram = gram + torch.diag(1e-9 * diagonal + 1e-12 * diagonal.mean() + 1e-300)
-    if count > 1.5 * bands:
-        precision = torch.linalg.inv(gram)
-        predictors, unmix = bands, precision / torch.diag(precision)
-    else:
-        predictors = min(_NEIGHBOURS, bands - 1, count // 4)
-        unmix = _from_neighbours(gram, predictors)
-    rest = _at_most(centred, 20000) @ unmix
-    robust = 1.4826 * rest.abs().median(dim=0).values
-    spread = torch.maximum(robust, 0.1 * rest.pow(2).mean(dim=0).sqrt())
-    return spread * math.sqrt(count / max(count - predictors, 1))
-
-
-def _from_neighbours(gram: Tensor, predictors: int) -> Tensor:
-    """What takes from every band its regression on the nearest `predictors` others, (C, C) by columns."""
-    bands = len(gram)
-    index = torch.arange(bands)
-    distance = (index[:, None] - index[None, :]).abs().double() + torch.eye(bands) * 2 * bands
-    nearest = distance.argsort(dim=1, stable=True)[:, :predictors]  # (C, m)
-    own = gram[nearest[:, :, None], nearest[:, None, :]]  # (C, m, m)
-    # Cholesky, not LU: torch 2.13 never returns from a batched LU once a caller has set its number of threads.
-    to_band = gram[nearest, index[:, None]][:, :, None]
-    weights = torch.cholesky_solve(to_band, torch.linalg.cholesky(own))[:, :, 0]  # (C, m)
-    unmix = torch.eye(bands, dtype=gram.dtype)
-    unmix[nearest, index[:, None]] = -weights
-    return unmix
+    return min(leading, _MOST)
 
 
 def _at_most(pixels: Tensor, count: int) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 from torch.nn import functional as F
 
 from hsfuse.imaging import BlurDecimate, upsample
-from hsfuse.subspace.basis import SpectralSubspace
+from hsfuse.subspace.basis import FEWEST_COEFFICIENTS, SpectralSubspace
 from hsfuse.subspace.outliers import screened
 from hsfuse.subspace.patch import low_resolution
 from hsfuse.subspace.prediction import LinearPrediction, fit_prediction
@@ -51,8 +51,8 @@ class SubspaceInputs:
         """The same with a batch axis of one."""
         return SubspaceInputs(self.initial[None], self.msi[None], self.hsi[None])
 
-    def padded(self, size: int) -> SubspaceInputs:
-        """A batch with empty coefficients up to `size`, for a scene with fewer bands than a network expects."""
+    def leading(self, size: int) -> SubspaceInputs:
+        """A batch with the first `size` coefficients, or with empty ones up to `size`: as many as a network expects."""
         missing = (0, 0, 0, 0, 0, size - self.initial.shape[1])
         return SubspaceInputs(*(F.pad(part, missing) for part in (self.initial, self.msi, self.hsi)))
 
@@ -76,8 +76,8 @@ class SceneCondition:
     blur: BlurDecimate
     """B, one for the batch or one an image."""
 
-    def padded(self, size: int) -> SceneCondition:
-        """The same with empty coefficients up to `size`."""
+    def leading(self, size: int) -> SceneCondition:
+        """The same of the first `size` coefficients, or with empty ones up to `size`."""
         missing = size - self.residual.shape[1]
         ends = (0, missing)
         return SceneCondition(
@@ -121,13 +121,21 @@ class LinearModel:
     """Where values may lie: what lies beyond would ring through a network or an iteration."""
 
     @classmethod
-    def fit(cls, patches: Sequence[PairPatch], imaging: ImagingModel, size: int | None = 10) -> LinearModel:
+    def fit(
+        cls,
+        patches: Sequence[PairPatch],
+        imaging: ImagingModel,
+        size: int | None = 10,
+        *,
+        fewest: int = FEWEST_COEFFICIENTS,
+    ) -> LinearModel:
         """Fit on parts of a scene.
 
         Args:
             patches: Contiguous parts of the pair, holes filled; their masks say what may enter a statistic.
             imaging: R and B of the pair.
             size: K, the number of coefficients; None for as many as stand out from the scene's noise.
+            fewest: K at least, where the noise chooses.
 
         Raises:
             SceneError: Too few valid pixels.
@@ -135,7 +143,7 @@ class LinearModel:
         blur, usable = imaging.blur, screened(patches, imaging)
         spectra, degraded = zip(*(low_resolution(patch, blur) for patch in usable), strict=True)
         hsi, msi = torch.cat(spectra), torch.cat(degraded)
-        subspace = SpectralSubspace.fit(hsi, size)
+        subspace = SpectralSubspace.fit(hsi, size, fewest=fewest)
         averaging = blur.noise_gain
         return cls(subspace, fit_prediction(subspace, hsi, msi, imaging, averaging), blur, usable[0].ranges)
 

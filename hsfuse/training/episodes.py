@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SENSOR_BANDS = {
     "vnir-4": ([490, 560, 665, 842], [66, 36, 31, 106]),
     "vnir-4-broad": ([480, 550, 665, 805], [70, 90, 66, 96]),
+    "pan": ([640], [300]),
     "rgb": ([480, 550, 650], [70, 70, 70]),
     "vnir-8": ([427, 478, 546, 608, 659, 724, 833, 949], [40, 54, 63, 40, 58, 40, 118, 88]),
     "vnir-swir-6": ([483, 561, 655, 865, 1609, 2201], [60, 57, 37, 28, 85, 187]),
@@ -79,13 +80,13 @@ class Episode:
     angle_weight: Tensor
     """Weight of each pixel's squared error in its spectral angle, 0 where the truth is not known, (H, W)."""
 
-    def padded(self, size: int) -> Episode:
-        """The same with empty coefficients up to `size`, for a scene with fewer bands than a network expects."""
+    def leading(self, size: int) -> Episode:
+        """The same of the first `size` coefficients, or with empty ones up to `size`: as many as a network expects."""
         missing = size - len(self.truth)
         if not missing:
             return self
-        inputs = self.inputs.batched().padded(size)
-        units = replace(
+        inputs = self.inputs.batched().leading(size)
+        units = replace(  # lower triangular: what is cut off holds nothing of the coefficients that stay
             self.units,
             bands=F.pad(self.units.bands, (0, missing, 0, missing)),
             angles=F.pad(self.units.angles, (0, missing, 0, missing)),
@@ -94,7 +95,7 @@ class Episode:
             self,
             inputs=SubspaceInputs(inputs.initial[0], inputs.msi[0], inputs.hsi[0]),
             truth=F.pad(self.truth, (0, 0, 0, 0, 0, missing)),
-            condition=self.condition.padded(size),
+            condition=self.condition.leading(size),
             units=units,
         )
 
@@ -180,7 +181,7 @@ def random_view(reference: ReferenceImage, generator: np.random.Generator, ratio
 
 
 def _random_snr(generator: np.random.Generator) -> float | None:
-    return None if generator.random() < 0.05 else float(generator.uniform(25, 45))
+    return None if generator.random() < 0.1 else float(generator.uniform(20, 50))
 
 
 def _random_response(wavelength_nm: NDArray[np.float64], generator: np.random.Generator) -> SpectralResponse:
@@ -190,27 +191,27 @@ def _random_response(wavelength_nm: NDArray[np.float64], generator: np.random.Ge
         centre = np.array(centres) + generator.normal(0, 8, len(centres))
         width = np.array(widths) * np.exp(generator.normal(0, 0.2, len(widths)))
     else:
-        count = int(generator.integers(3, 11))
+        count = int(generator.integers(1, 13))
         centre = np.sort(generator.uniform(wavelength_nm.min() + 20, wavelength_nm.max() - 20, count))
         width = np.exp(generator.uniform(math.log(20), math.log(200), count))
     distance = np.abs(wavelength_nm[None] - centre[:, None]) / (width[:, None] / 2)
     sharpness = generator.uniform(2, 6)  # 2 is a Gaussian, more comes near a box
     response = np.exp(-math.log(2) * distance**sharpness)
     response = response[response.sum(axis=1) > 0.3]
-    if len(response) < 2:
+    if not len(response):
         return _random_response(wavelength_nm, generator)
     names = tuple(f"B{band + 1}" for band in range(len(response)))
     return SpectralResponse(response / response.sum(axis=1, keepdims=True), names, wavelength_nm)
 
 
 def simulate_episode(reference: ReferenceImage, view: View, size: int = 10) -> Episode:
-    """Simulate the pair of a view and bring it into its subspace of `size` coefficients."""
+    """Simulate the pair of a view and bring it into its subspace, of which the first `size` coefficients count."""
     wald = degrade(reference.image, view.truth, snr_hsi=view.snr_hsi, snr_msi=view.snr_msi, seed=view.seed)
     hsi, msi, truth = (torch.from_numpy(part) for part in (wald.hsi, wald.msi, wald.reference))
-    estimate = Bayes.fit([PairPatch.all_valid(hsi, msi)], view.assumed, size)
+    estimate = Bayes.fit([PairPatch.all_valid(hsi, msi)], view.assumed, fewest=size)
     valid = torch.ones(truth.shape[1:], dtype=torch.bool)
     units = ErrorUnits.of(estimate, hsi, msi, truth, valid)
-    return make_episode(estimate, units, view.assumed.psf, (hsi, msi, truth), valid)
+    return make_episode(estimate, units, view.assumed.psf, (hsi, msi, truth), valid).leading(size)
 
 
 def make_episode(

@@ -186,7 +186,7 @@ class SubspaceTask(ReducedTask[Episode]):
         """Fit the estimate of every scene that networks start from; see `ReducedTask`."""
         self._coefficients = coefficients
         super().__init__(scenes, patch=patch, share=share, memory=memory, device=device)
-        self.estimates = tuple(Bayes.fit(held.patches, held.model, coefficients) for held in self.held_back)
+        self.estimates = tuple(Bayes.fit(held.patches, held.model, fewest=coefficients) for held in self.held_back)
         """One a scene."""
         self._units = tuple(self._measured(index) for index in range(len(self.scenes)))
 
@@ -208,7 +208,7 @@ class SubspaceTask(ReducedTask[Episode]):
             (part.patch.hsi, part.patch.msi, part.truth),
             part.valid,
         )
-        return episode.padded(self._coefficients)
+        return episode.leading(self._coefficients)
 
     def _shape(self, loaded: Episode) -> tuple[int, int]:
         rows, columns = loaded.inputs.hsi.shape[-2:]

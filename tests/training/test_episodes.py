@@ -16,8 +16,10 @@ def episodes(reference):
     return [simulate_episode(reference, random_view(reference, generator, [3]), size=5) for _ in range(4)]
 
 
-def test_the_linear_estimate_has_an_error_of_one_in_bands_and_in_angles(episodes):
-    for episode in episodes:
+def test_the_estimate_has_an_error_of_one_in_bands_and_in_angles(reference):
+    generator = np.random.default_rng(0)
+    for _ in range(3):  # of all coefficients that noise may choose
+        episode = simulate_episode(reference, random_view(reference, generator, [3]), size=40)
         error = episode.inputs.initial - episode.truth
         bands = torch.einsum("kj,khw->jhw", episode.units.bands, error).square().sum(dim=0).mean()
         angles = torch.einsum("kj,khw->jhw", episode.units.angles, error).square().sum(dim=0) * episode.angle_weight
@@ -53,11 +55,18 @@ def test_a_batch_has_the_patch_of_its_smallest_scene(episodes):
 
 
 def test_empty_coefficients_cost_nothing(episodes):
-    padded = episodes[0].padded(8)
+    padded = episodes[0].leading(8)
     assert padded.truth.shape[0] == padded.inputs.hsi.shape[0] == 8
     error = padded.inputs.initial - padded.truth + 100 * (torch.arange(8) >= 5)[:, None, None]
     counted = torch.einsum("kj,khw->jhw", padded.units.bands, error).square().sum(dim=0).mean()
     plain = episodes[0].inputs.initial - episodes[0].truth
     expected = torch.einsum("kj,khw->jhw", episodes[0].units.bands, plain).square().sum(dim=0).mean()
     assert float(counted) == pytest.approx(float(expected), rel=1e-5)
-    assert episodes[0].padded(5) is episodes[0]
+    assert episodes[0].leading(5) is episodes[0]
+
+
+def test_a_network_of_few_coefficients_leaves_the_others_of_a_calm_scene_out_of_its_loss(reference):
+    view = dataclasses.replace(random_view(reference, np.random.default_rng(0), [3]), snr_hsi=None, snr_msi=None)
+    few, all_of_them = (simulate_episode(reference, view, size=size) for size in (5, 40))
+    assert few.truth.shape[0] == few.units.bands.shape[0] == few.condition.residual.shape[1] == 5
+    torch.testing.assert_close(few.truth, all_of_them.truth[:5])
