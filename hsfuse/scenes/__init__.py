@@ -5,9 +5,12 @@ from hsfuse.scenes.cog import WARN_CLIPPED, CogWriter
 from hsfuse.scenes.encoding import Encoding
 from hsfuse.scenes.extent import GeographicExtent
 from hsfuse.scenes.findings import Finding
-from hsfuse.scenes.grid import MAX_RATIO, Grid, PixelWindow, common_area, integer_ratio, measured_ratio, nesting_offset
+from hsfuse.scenes.grid import Grid, PixelWindow, nesting_offset
+from hsfuse.scenes.output_grid import OutputGrid
+from hsfuse.scenes.overlap import common_area
 from hsfuse.scenes.pair import ScenePair
 from hsfuse.scenes.pair_block import PairBlock
+from hsfuse.scenes.ratio import MAX_RATIO, measured_ratio, whole_ratio
 from hsfuse.scenes.scene import Block, Scene
 
 __all__ = [
@@ -20,13 +23,14 @@ __all__ = [
     "Finding",
     "GeographicExtent",
     "Grid",
+    "OutputGrid",
     "PairBlock",
     "PixelWindow",
     "Scene",
     "ScenePair",
     "common_area",
-    "integer_ratio",
     "measured_ratio",
     "nesting_offset",
     "parse_band_list",
+    "whole_ratio",
 ]
