@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hsfuse.commands.evaluate import Evaluation, evaluate
     from hsfuse.commands.fuse import FuseResult, fuse
     from hsfuse.commands.info import Info, info
+    from hsfuse.commands.quicklook import Quicklook, quicklook
     from hsfuse.commands.simulate import Simulation, simulate
     from hsfuse.commands.train_reduced import TrainResult, train_reduced
     from hsfuse.commands.weights import list_weights, show_weights, verify_weights
@@ -53,6 +54,7 @@ _HOMES = {
     "PairRequest": "pairs.pair",
     "PixelWindow": "scenes",
     "Progress": "progress",
+    "Quicklook": "commands.quicklook",
     "RequestError": "errors",
     "SILENT": "progress",
     "Simulation": "commands.simulate",
@@ -69,6 +71,7 @@ _HOMES = {
     "info": "commands.info",
     "list_weights": "commands.weights",
     "open_pair": "pairs.opening",
+    "quicklook": "commands.quicklook",
     "show_weights": "commands.weights",
     "simulate": "commands.simulate",
     "train_reduced": "commands.train_reduced",
@@ -93,6 +96,7 @@ __all__ = [
     "PairRequest",
     "PixelWindow",
     "Progress",
+    "Quicklook",
     "RequestError",
     "Simulation",
     "Tiling",
@@ -109,6 +113,7 @@ __all__ = [
     "info",
     "list_weights",
     "open_pair",
+    "quicklook",
     "show_weights",
     "simulate",
     "train_reduced",

@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "evaluate",
     "compare": "compare",
     "info": "info",
+    "quicklook": "quicklook",
     "weights": "weights",
     "doctor": "doctor",
 }
