@@ -12,12 +12,14 @@ from hsfuse.version import __version__
 
 COMMANDS = {
     "fuse": "fuse",
+    "batch": "batch",
     "train-reduced": "train_reduced",
     "estimate": "estimate",
     "simulate": "simulate",
     "evaluate": "evaluate",
     "compare": "compare",
     "info": "info",
+    "sensors": "sensors",
     "weights": "weights",
     "doctor": "doctor",
 }

@@ -5,6 +5,7 @@ from hsfuse.scenes.cog import WARN_CLIPPED, CogWriter
 from hsfuse.scenes.encoding import Encoding
 from hsfuse.scenes.findings import Finding
 from hsfuse.scenes.grid import MAX_RATIO, Grid, PixelWindow, common_area, integer_ratio, measured_ratio, nesting_offset
+from hsfuse.scenes.naming import seen_from, short_name
 from hsfuse.scenes.pair import ScenePair
 from hsfuse.scenes.pair_block import PairBlock
 from hsfuse.scenes.scene import Block, Scene
@@ -27,4 +28,6 @@ __all__ = [
     "measured_ratio",
     "nesting_offset",
     "parse_band_list",
+    "seen_from",
+    "short_name",
 ]
