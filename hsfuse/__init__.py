@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hsfuse.commands.evaluate import Evaluation, evaluate
     from hsfuse.commands.fuse import FuseResult, fuse
     from hsfuse.commands.info import Info, info
+    from hsfuse.commands.quicklook import Quicklook, quicklook
     from hsfuse.commands.sensors import list_sensors, show_sensor
     from hsfuse.commands.simulate import Simulation, simulate
     from hsfuse.commands.train_reduced import TrainResult, train_reduced
@@ -57,6 +58,7 @@ _HOMES = {
     "PairRequest": "pairs.pair",
     "PixelWindow": "scenes",
     "Progress": "progress",
+    "Quicklook": "commands.quicklook",
     "RequestError": "errors",
     "SILENT": "progress",
     "SensorTable": "imaging",
@@ -76,6 +78,7 @@ _HOMES = {
     "list_sensors": "commands.sensors",
     "list_weights": "commands.weights",
     "open_pair": "pairs.opening",
+    "quicklook": "commands.quicklook",
     "show_sensor": "commands.sensors",
     "show_weights": "commands.weights",
     "simulate": "commands.simulate",
@@ -103,6 +106,7 @@ __all__ = [
     "PairRequest",
     "PixelWindow",
     "Progress",
+    "Quicklook",
     "RequestError",
     "SensorTable",
     "Simulation",
@@ -122,6 +126,7 @@ __all__ = [
     "list_sensors",
     "list_weights",
     "open_pair",
+    "quicklook",
     "show_sensor",
     "show_weights",
     "simulate",

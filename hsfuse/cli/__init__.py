@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "evaluate",
     "compare": "compare",
     "info": "info",
+    "quicklook": "quicklook",
     "sensors": "sensors",
     "weights": "weights",
     "doctor": "doctor",

@@ -3,6 +3,7 @@
 from hsfuse.scenes.bands import Bands, parse_band_list
 from hsfuse.scenes.cog import WARN_CLIPPED, CogWriter
 from hsfuse.scenes.encoding import Encoding
+from hsfuse.scenes.extent import GeographicExtent
 from hsfuse.scenes.findings import Finding
 from hsfuse.scenes.grid import MAX_RATIO, Grid, PixelWindow, common_area, integer_ratio, measured_ratio, nesting_offset
 from hsfuse.scenes.naming import seen_from, short_name
@@ -18,6 +19,7 @@ __all__ = [
     "CogWriter",
     "Encoding",
     "Finding",
+    "GeographicExtent",
     "Grid",
     "PairBlock",
     "PixelWindow",

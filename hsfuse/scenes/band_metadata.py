@@ -39,6 +39,10 @@ _NM_PER_UNIT = {
 # From the far ultraviolet to the thermal infrared: a unit that leads out of this is a wrong one.
 _PLAUSIBLE_NM = (50.0, 50_000.0)
 
+# Reflected light, in nm and in µm: what a number without a unit is believed in, and in how many bands at least.
+_BARE_RANGES = ((350.0, 2600.0), (0.35, 2.6))
+_FEWEST_BARE = 4
+
 # Keys as `_plain` leaves them.
 _WAVELENGTH_KEYS = (
     "wavelength", "wavelengths", "centerwavelength", "centrewavelength", "centralwavelength",
@@ -62,6 +66,9 @@ class BandTable:
     """Shape (C,)."""
 
 
+_Place = tuple[str, "Callable[[], BandTable]"]  # what the user knows it by, and what it says
+
+
 def read_bands(dataset: Any, table: Path | None = None) -> tuple[Bands, tuple[str, ...]]:
     """The bands of an open rasterio dataset, and sentences about what of the metadata was passed over.
 
@@ -78,8 +85,8 @@ def read_bands(dataset: Any, table: Path | None = None) -> tuple[Bands, tuple[st
         faults = faults_of(own.wavelength_nm)
         if faults:
             raise SceneError(f"{table}: {faults[0]}: give the centre of each band in nm")
-        places = (lambda: own, *places)
-    wavelength, fwhm, good = _first_answers(places)
+        places = ((str(table), lambda: own), *places)
+    wavelength, fwhm, good, source = _first_answers(places)
     names = _names(dataset)
     warnings = [*filter(None, [stale_header(dataset)]), *faults_of(wavelength)]
     wavelength, fwhm = believable(wavelength, fwhm)
@@ -87,7 +94,7 @@ def read_bands(dataset: Any, table: Path | None = None) -> tuple[Bands, tuple[st
         good = np.ones(dataset.count, dtype=bool)
     if wavelength is not None:
         good = good & np.isfinite(wavelength) & ~doubled(wavelength)
-    return Bands(wavelength, fwhm, good, names), tuple(warnings)
+    return Bands(wavelength, fwhm, good, names, "" if wavelength is None else source), tuple(warnings)
 
 
 def _names(dataset: Any) -> tuple[str, ...]:
@@ -122,29 +129,35 @@ def read_band_table(path: Path, count: int) -> BandTable:
     return _table(columns, None)
 
 
-def _places(dataset: Any) -> tuple[Callable[[], BandTable], ...]:
+def _places(dataset: Any) -> tuple[_Place, ...]:
     """Where to look, in order; each is asked only if those before left something open."""
     return (
-        lambda: _from_band_tags(dataset),
-        lambda: _from_dataset_lists(dataset),
-        lambda: _from_imagery(dataset),
-        lambda: _from_descriptions(dataset),
-        lambda: _from_siblings(dataset),
+        ("the bands' tags", lambda: _from_band_tags(dataset)),
+        ("the lists in the file's tags", lambda: _from_dataset_lists(dataset)),
+        ("the bands' IMAGERY tags", lambda: _from_imagery(dataset)),
+        ("the bands' descriptions", lambda: _from_descriptions(dataset)),
+        ("the ENVI header beside it", lambda: _from_lists(envi_header(dataset), dataset.count)),
+        ("EnMAP's metadata beside it", lambda: _from_enmap(enmap_bands(dataset))),
+        ("the .wvl table beside it", lambda: _from_wvl(wvl_tables(dataset), dataset.count)),
     )
 
 
 def _first_answers(
-    places: Iterable[Callable[[], BandTable]],
-) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None, NDArray[np.bool_] | None]:
+    places: Iterable[_Place],
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None, NDArray[np.bool_] | None, str]:
+    """Wavelengths, widths, flags, and where the wavelengths were found."""
     wavelength = fwhm = good = None
-    for place in places:
+    source = ""
+    for name, place in places:
         table = place()
+        if wavelength is None and table.wavelength_nm is not None:
+            source = name
         wavelength = table.wavelength_nm if wavelength is None else wavelength
         fwhm = table.fwhm_nm if fwhm is None else fwhm
         good = table.good if good is None else good
         if wavelength is not None and fwhm is not None and good is not None:
             break
-    return wavelength, fwhm, good
+    return wavelength, fwhm, good, source
 
 
 # --- the places ---
@@ -202,7 +215,10 @@ def _from_imagery(dataset: Any) -> BandTable:
 
 
 def _from_descriptions(dataset: Any) -> BandTable:
-    found = [_wavelength_in(description or "") for description in descriptions_of(dataset)]
+    descriptions = [description or "" for description in descriptions_of(dataset)]
+    found = [_wavelength_in(description) for description in descriptions]
+    if not any(number for number, _ in found):
+        found = [(number, None) for number in _bare_wavelengths(descriptions)]
     columns = {"wavelength": [number for number, _ in found]}
     return _table(columns, [unit for _, unit in found])
 
@@ -217,18 +233,19 @@ def _wavelength_in(description: str) -> tuple[str | None, str | None]:
     return (match[1], None) if match else (None, None)
 
 
-def _from_siblings(dataset: Any) -> BandTable:
-    count = dataset.count
-    places: tuple[Callable[[], BandTable], ...] = (
-        lambda: _from_lists(envi_header(dataset), count),
-        lambda: _from_enmap(enmap_bands(dataset)),
-        lambda: _from_wvl(wvl_tables(dataset), count),
-    )
-    for place in places:
-        table = place()
-        if table.wavelength_nm is not None:
-            return table
-    return BandTable()
+def _bare_wavelengths(descriptions: Sequence[str]) -> list[str]:
+    """The only number in each description, such as `b450` or `0.4505`, where all can be wavelengths in one unit.
+
+    Numbers that count up one by one are those of bands, whatever their range.
+    """
+    found = [re.findall(NUMBER, description) for description in descriptions]
+    if len(found) < _FEWEST_BARE or any(len(numbers) != 1 for numbers in found):
+        return []
+    values = np.array([float(numbers[0]) for numbers in found])
+    in_one_range = any(bool(((values >= low) & (values <= high)).all()) for low, high in _BARE_RANGES)
+    if not in_one_range or len(np.unique(values)) < len(values) or bool((np.diff(values) == 1).all()):
+        return []
+    return [numbers[0] for numbers in found]
 
 
 def _from_enmap(bands: Sequence[Mapping[str, str]]) -> BandTable:

@@ -228,6 +228,18 @@ class Scene:
         return tuple(f"{self.path}: {text}" for text in (*texts, *later))
 
     @property
+    def bad_bands(self) -> dict[int, str]:
+        """0-based bands that are not good, and why."""
+        reasons = dict.fromkeys(self.empty_bands, "no data") | dict(self.idle_bands)
+        if self.alpha_band is not None:
+            reasons[self.alpha_band] = "a mask"
+        nm = self.bands.wavelength_nm
+        for band in np.flatnonzero(~self.bands.good).tolist():
+            unknown = nm is not None and not np.isfinite(nm[band])
+            reasons.setdefault(band, "no wavelength" if unknown else "flagged as bad, or with another's wavelength")
+        return {band: reasons[band] for band in sorted(reasons) if not self.bands.good[band]}
+
+    @property
     def count(self) -> int:
         """Number of bands in the file."""
         return len(self.bands)

@@ -173,6 +173,31 @@ def test_descriptions(write_raster: WriteRaster, form: str) -> None:
     assert bands.names[0] == form.format(450.5)
 
 
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["b450", "b560.5", "b665", "b842"], [450, 560.5, 665, 842]),
+        (["0.45", "0.56", "0.665", "0.842"], [450, 560, 665, 842]),
+        (["450", "560", "665", "nir"], None),  # not all of them
+        (["450", "560", "665", "0.842"], None),  # two units
+        (["band 450", "band 451", "band 452", "band 453"], None),  # they count bands
+        (["2021-450", "2021-560", "2021-665", "2021-842"], None),  # more than one number
+        (["450", "560", "665", "12000"], None),
+    ],
+)
+def test_bare_numbers_in_names_are_wavelengths_only_where_all_of_them_can_be(
+    write_raster: WriteRaster, names: list[str], expected: list[float] | None
+) -> None:
+    cube = np.arange(4 * 4 * 5, dtype=np.int16).reshape(4, 4, 5) + 1
+    bands = Scene.open(write_raster("a.tif", cube, descriptions=names)).bands
+    if expected is None:
+        assert bands.wavelength_nm is None
+        assert not bands.source
+    else:
+        np.testing.assert_allclose(bands.wavelength_nm, expected)
+        assert bands.source == "the bands' descriptions"
+
+
 def test_plain_files_have_none(write_raster: WriteRaster) -> None:
     bands = Scene.open(write_raster("a.tif", CUBE, descriptions=["Band 1", "Band 2", "B8A"])).bands
     assert bands.wavelength_nm is None
