@@ -66,11 +66,10 @@ def batch(console: Console, table: str, folder: str, shard: tuple[int, int], **_
 
     rows = read_rows(table, needed=_OF_A_PAIR[:2], known=_columns())
     lines, entries = [row.line for row in rows], _entries(table, rows, Path(folder))
-    first, step = shard[0] - 1, shard[1]
     console.keeps("what is finished stays, and the same command goes on with the rest")
     failed = 0
-    outcomes = run(entries[first::step], progress=console.progress(stages=console.verbose > 0))
-    for line, outcome in zip(lines[first::step], outcomes, strict=True):
+    outcomes = run(entries, shard=shard, progress=console.progress(stages=console.verbose > 0))
+    for line, outcome in zip(lines[shard[0] - 1 :: shard[1]], outcomes, strict=True):
         _report(replace(console, about=f"line {line}: "), line, outcome)
         failed += outcome.error is not None
     if failed:
@@ -96,7 +95,7 @@ def _columns() -> dict[str, tuple[GroupedOption, bool]]:
 
 
 def _entries(table: str, rows: list[Row], folder: Path) -> list[BatchEntry]:
-    """What the rows ask for; that of the whole table also where only a part of it is to be done.
+    """What the rows ask for.
 
     Raises:
         RequestError: A row cannot be served, told by its line; of several the first.

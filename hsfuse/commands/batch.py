@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hsfuse.commands.fuse import fuse
 from hsfuse.errors import OutputError
 from hsfuse.files import shown
+from hsfuse.fusion.memory import give_back
 from hsfuse.progress import SILENT
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ class BatchOutcome:
         return "skipped" if self.result is None else "done"
 
 
-def batch(entries: Iterable[BatchEntry], *, progress: Progress = SILENT) -> Iterator[BatchOutcome]:
+def batch(
+    entries: Iterable[BatchEntry], *, shard: tuple[int, int] = (1, 1), progress: Progress = SILENT
+) -> Iterator[BatchOutcome]:
     """Fuse many pairs, one after another; what one takes of memory is given back before the next.
 
     Entries whose output is there already are skipped, unless their `choices` say `overwrite`. Nothing is fused before
@@ -92,19 +95,21 @@ def batch(entries: Iterable[BatchEntry], *, progress: Progress = SILENT) -> Iter
 
     Args:
         entries: In the order of the outcomes.
+        shard: (k, n): only every n-th entry from the k-th on, for n processes that share the entries.
         progress: Observer of the work; a note begins and ends each pair.
 
     Returns:
-        An outcome an entry, as soon as it is known.
+        An outcome an entry of the shard, as soon as it is known.
 
     Raises:
-        RequestError: Two entries write one file, one would write over a scene of another, or a folder cannot be made;
-            nothing was fused.
+        RequestError: Two entries write one file, also of different shards, one would write over a scene of another, or
+            a folder cannot be made; nothing was fused.
     """
     wanted = tuple(entries)
     _refuse_collisions(wanted)
-    _make_folders(wanted)
-    return _run(wanted, progress)
+    share = wanted[shard[0] - 1 :: shard[1]]
+    _make_folders(share)
+    return _run(share, progress)
 
 
 def _run(entries: Sequence[BatchEntry], progress: Progress) -> Iterator[BatchOutcome]:
@@ -115,6 +120,7 @@ def _run(entries: Sequence[BatchEntry], progress: Progress) -> Iterator[BatchOut
         outcome = _outcome(entry, progress)
         progress.note(f"{where}: {_told(outcome)}")
         gc.collect()  # cycles hold arrays until then
+        give_back()
         yield outcome
 
 

@@ -218,6 +218,8 @@ def test_shares_of_a_table(place: Place) -> None:
         ended = place.batch(table, *QUICK, "--shard", shard, "-q")
         assert ended.status == 0
         assert [Path(line["output"]).stem for line in lines_of(ended)] == list(names)
+    twice = place.batch(f"{table}\nhsi.tif,msi.tif,a.tif", *QUICK, "--shard", "2/2")
+    assert (twice.status, "line 2 and line 7 both write" in twice.stderr) == (2, True)
     for text in ("0/2", "3/2", "1", "a/b", "1/0", "-1/2"):
         with pytest.raises(click.BadParameter, match="is not K/N"):
             ShardType().convert(text, None, None)
