@@ -90,7 +90,8 @@ def tell(console: Console, result: FuseResult) -> None:
         console.note(result.adapted.sentence)
     console.detail(
         f"{result.tiles} tiles of {result.tile} HSI pixels, overlap {result.overlap}, on {result.device} in "
-        f"{result.precision}; MSI {'resampled' if result.resampled else 'as it is'}"
+        f"{result.precision}; HSI {'resampled' if result.hsi_resampled else 'as it is'}, "
+        f"MSI {'resampled' if result.resampled else 'as it is'}"
     )
     for name, value in result.fitted.items():
         console.detail(f"{name}: {value}")

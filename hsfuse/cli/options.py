@@ -323,6 +323,14 @@ window = option(
 ratio = option(
     "--ratio", type=click.IntRange(2, 20), help="HSI pixel over MSI pixel.  [default: measured]", group=_INPUT
 )
+grid = option(
+    "--grid", type=click.Choice(["hsi", "msi"]), default="hsi", group=_INPUT,
+    help="Whose grid the output has: the HSI's, its pixels cut into a whole number, or exactly the MSI's pixels.",
+)  # fmt: skip
+resolution = option(
+    "--resolution", type=float, metavar="METRES", group=_INPUT,
+    help="Pixel size of the output, from the corner of --grid's scene.  [default: as --grid says]",
+)  # fmt: skip
 srf = option(
     "--srf", metavar="SRC",
     help="Spectral response: estimate, a sensor (sentinel-2a, sentinel-2a:B2,B3), or a .json, .csv or .txt file.  "
@@ -374,7 +382,7 @@ seed = option(
 )  # fmt: skip
 
 relation = (
-    hsi_bands, msi_bands, window, ratio, wavelengths, msi_wavelengths, mask, quality_mask, screen,
+    hsi_bands, msi_bands, window, ratio, grid, resolution, wavelengths, msi_wavelengths, mask, quality_mask, screen,
     srf, psf, allow_shift, coregister,
 )  # fmt: skip
 """How the scenes of a `PairRequest` are read and related, in the order of the help."""
