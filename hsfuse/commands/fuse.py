@@ -200,9 +200,5 @@ def fuse(
         displacement=None if found.coregistration is None else found.coregistration.summary(),
         seconds=time.monotonic() - started,
         peak_memory_mb=peak_megabytes(),
-        warnings=tuple(
-            dict.fromkeys(
-                (*found.findings, *found.warnings, *(() if untrained is None else (untrained,)), *run.warnings)
-            )
-        ),
+        warnings=tuple(dict.fromkeys((*found.warnings, *(() if untrained is None else (untrained,)), *run.warnings))),
     )

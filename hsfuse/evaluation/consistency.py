@@ -83,7 +83,7 @@ class FusedViews:
             part = scenes.part(area, match.other)
             pair = Pair.of_scenes(part, replace(request, coregister=False), coregistration=placed)
         window = pair.window.scaled(pair.ratio)
-        warnings = [*match.warnings, *pair.findings, *pair.warnings]
+        warnings = [*match.warnings, *pair.warnings]
         if not pair.agreement.radiometry.follows.all():
             unlike = np.flatnonzero(~pair.agreement.radiometry.follows)
             names = ", ".join(pair.imaging.srf.msi_bands[band] for band in unlike)

@@ -198,8 +198,8 @@ class Pair:
     estimate: Estimate | None
     """Of what was estimated; None where all was given."""
 
-    warnings: tuple[str, ...]
-    """Sentences for the user."""
+    notes: tuple[str, ...]
+    """Sentences for the user about the imaging model, the registration and what differs between the images."""
 
     sample: tuple[PairBlock, ...]
     """Windows spread evenly over the area in use, or all of it if it is small: what statistics are fitted on."""
@@ -245,7 +245,7 @@ class Pair:
                 "choose another pair, or look with `hsfuse info` at what each leaves out"
             )
         found = find_imaging(own, [block.for_fits() for block in on_hsi], srf=request.srf, psf=request.psf)
-        warnings = [*scenes.warnings, *found.warnings]
+        notes = list(found.warnings)
         if len(found.msi_index) < len(scenes.msi_bands):
             scenes = scenes.with_msi_bands(found.msi_index)
             on_hsi = [block.with_msi_bands(found.msi_index) for block in on_hsi]
@@ -254,9 +254,9 @@ class Pair:
         if coregistration is None and scenes.was_moved:
             on_own, nominal, shift = _from_where_files_say(found, scenes.moved_by)
         if coregistration is not None and coregistration.largest > UNMOVED:
-            warnings.append(_corrected(coregistration))
+            notes.append(_corrected(coregistration))
         if shift is not None:
-            _judge(shift, warnings, corrected=coregistration is not None, allowed=request.allow_shift)
+            _judge(shift, notes, corrected=coregistration is not None, allowed=request.allow_shift)
             shift = shift if coregistration is None else shift.moved(*scenes.moved_by)
         imaging = on_own.seen_from(scenes.steps_on_hsi())
         guidance, sample = None, on_hsi
@@ -265,7 +265,7 @@ class Pair:
             sample = [guidance.read(scenes, window) for window in scenes.sample_windows()]
         agreement = Agreement.fit([block.for_fits() for block in sample], imaging)
         if agreement.share > WARN_DIFFERING:
-            warnings.append(
+            notes.append(
                 f"{agreement.share:.0%} of the HSI pixels differ between the images (clouds, change, shadow): they are "
                 "fused, but no fit learns from them"
             )
@@ -278,7 +278,7 @@ class Pair:
             shift=shift,
             coregistration=coregistration,
             estimate=found.estimate,
-            warnings=tuple(dict.fromkeys(warnings)),
+            notes=tuple(notes),
             sample=tuple(sample),
             agreement=agreement,
             request=request,
@@ -286,9 +286,9 @@ class Pair:
         )
 
     @property
-    def findings(self) -> tuple[str, ...]:
-        """Sentences about what was found in the files' numbers, on opening and in all that was read since."""
-        return (*self.scenes.hsi.warnings, *self.scenes.msi.warnings)
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the user, each once: of the scenes, of all that was read of them since, and the notes."""
+        return tuple(dict.fromkeys((*self.scenes.warnings, *self.notes)))
 
     @property
     def ratio(self) -> int:
@@ -363,20 +363,20 @@ def _from_where_files_say(
     return imaging, nominal, None if shift is None else shift.moved(x, y)
 
 
-def _judge(shift: Misregistration, warnings: list[str], *, corrected: bool, allowed: bool) -> None:
+def _judge(shift: Misregistration, notes: list[str], *, corrected: bool, allowed: bool) -> None:
     """Refuse a misregistration that is too large, and say one that matters."""
     size = math.hypot(shift.x, shift.y)
     text = f"the images are misregistered by {size:.2f} HSI pixels (x {shift.x:+.2f}, y {shift.y:+.2f})"
     if corrected:
         if size > WARN_SHIFT:
-            warnings.append(f"{text} still after they were coregistered; the imaging model carries it")
+            notes.append(f"{text} still after they were coregistered; the imaging model carries it")
     elif size > REFUSE_SHIFT and not allowed:
         raise PairError(
             f"{text}, more than {REFUSE_SHIFT:g}: pass `coregister=True` to bring the HSI onto the MSI's geolocation, "
             "or `allow_shift=True`"
         )
     elif size > WARN_SHIFT:
-        warnings.append(
+        notes.append(
             f"{text}: the imaging model carries it, and the output lies where the HSI says that it lies; "
             "`coregister=True` brings it to where the MSI lies"
         )

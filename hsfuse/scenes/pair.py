@@ -59,8 +59,8 @@ class ScenePair:
     """Where the MSI's pixels are taken to lie: its own grid, unless shifted or without a transform."""
     msi_offset: tuple[int, int] | None
     """Column and row of the MSI at which the fine grid begins; None where the MSI has to be resampled."""
-    warnings: tuple[str, ...]
-    """Sentences for the user about what was assumed or left out."""
+    notes: tuple[str, ...]
+    """Sentences for the user about how the two lie to each other, and what was assumed or left out of them."""
     wanted: PixelWindow | None = None
     """The part that was asked for, in pixels of the HSI scene; None for all that both scenes cover."""
     moved_by: tuple[float, float] = (0.0, 0.0)
@@ -99,8 +99,8 @@ class ScenePair:
             PairError: no overlap, a CRS or transform on one side only, or no whole ratio.
             RequestError: bands that do not exist.
         """
-        warnings = [*hsi.warnings, *msi.warnings]
-        msi_grid = _placed_msi(hsi, msi, warnings)
+        notes: list[str] = []
+        msi_grid = _placed_msi(hsi, msi, notes)
         outline = overlap(hsi.grid, msi_grid)
         x, y = ((outline.min(axis=0) + outline.max(axis=0)) / 2).tolist()
         if ratio is None:
@@ -108,15 +108,20 @@ class ScenePair:
             ratio = whole_ratio(hsi.grid, pixels, (x, y), called="MSI" if pixels is msi_grid else "output")
         if not msi.grid.has_transform and not hsi.grid.has_transform:
             msi_grid = replace(msi_grid, transform=hsi.grid.transform @ Affine.scale(1 / ratio))
-        area = wanted_area(common_area(hsi.grid, msi_grid, ratio), window, warnings)
+        area = wanted_area(common_area(hsi.grid, msi_grid, ratio), window, notes)
         pair = cls(
             hsi, msi, ratio,
-            choose_bands(hsi, "HSI", hsi_bands, warnings), choose_bands(msi, "MSI", msi_bands, warnings),
+            choose_bands(hsi, "HSI", hsi_bands, notes), choose_bands(msi, "MSI", msi_bands, notes),
             area, hsi.grid, hsi.grid.refine(ratio), msi_grid,
-            nesting_offset(hsi.grid.refine(ratio).crop(area.scaled(ratio)), msi_grid), tuple(warnings), window,
+            nesting_offset(hsi.grid.refine(ratio).crop(area.scaled(ratio)), msi_grid), tuple(notes), window,
         ).laid_on(output)  # fmt: skip
         about = _about_pixels(pair)
-        return pair if about is None else replace(pair, warnings=(*pair.warnings, about))
+        return pair if about is None else replace(pair, notes=(*pair.notes, about))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The notes, and what was found in both scenes on opening and in all that was read since."""
+        return (*self.hsi.warnings, *self.msi.warnings, *self.notes)
 
     @property
     def was_moved(self) -> bool:
@@ -341,7 +346,7 @@ class ScenePair:
         )  # fmt: skip
 
 
-def _placed_msi(hsi: Scene, msi: Scene, warnings: list[str]) -> Grid:
+def _placed_msi(hsi: Scene, msi: Scene, notes: list[str]) -> Grid:
     """The MSI's grid in the HSI's frame, also where files say nothing or half about where they lie.
 
     Raises:
@@ -359,9 +364,9 @@ def _placed_msi(hsi: Scene, msi: Scene, warnings: list[str]) -> Grid:
         if not one.grid.has_transform and other.grid.has_transform:
             raise PairError(f"{one.path} has no geotransform while {other.path} has one: give both one or neither")
     if ours.has_transform:
-        warnings.append("neither scene has a CRS: their coordinates were taken to be of the same one")
+        notes.append("neither scene has a CRS: their coordinates were taken to be of the same one")
         return theirs
-    warnings.append("neither scene has a CRS or a geotransform: both were taken to show the same extent")
+    notes.append("neither scene has a CRS or a geotransform: both were taken to show the same extent")
     return replace(theirs, transform=Affine.scale(ours.width / theirs.width, ours.height / theirs.height))
 
 
