@@ -80,9 +80,18 @@ def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
-        def run(*, as_json: bool, quiet: int, verbose: int, debug: bool, config: dict[str, str], **values: Any) -> Any:
+        def run(
+            *,
+            as_json: bool,
+            quiet: int,
+            verbose: int,
+            debug: bool,
+            log: str | None,
+            config: dict[str, str],
+            **values: Any,
+        ) -> Any:
             console = Console(as_json, quiet, verbose, option_names(click.get_current_context().command))
-            with console.running(config, debug=debug):
+            with console.running(config, debug=debug, log=log):
                 return function(console, **values)
 
         # click lists parameters from the bottom up: what stands first in its list comes last in the help
@@ -229,6 +238,7 @@ _COMMON = (
         group=_MESSAGES,
     ),
     option("-v", "--verbose", count=True, show_default=False, help="More detail; -vv: more.", group=_MESSAGES),
+    option("--log", metavar="FILE", help="Append all that is said, with the time, to a file.", group=_MESSAGES),
     option("--debug", is_flag=True, help="Show a traceback on an error.", group=_MESSAGES),
     pairs("--config", help="GDAL configuration option, repeatable.", group=_MESSAGES),
 )
