@@ -12,6 +12,7 @@ from hsfuse.version import __version__
 
 COMMANDS = {
     "fuse": "fuse",
+    "batch": "batch",
     "train-reduced": "train_reduced",
     "estimate": "estimate",
     "simulate": "simulate",
@@ -19,6 +20,7 @@ COMMANDS = {
     "compare": "compare",
     "info": "info",
     "quicklook": "quicklook",
+    "sensors": "sensors",
     "weights": "weights",
     "doctor": "doctor",
 }

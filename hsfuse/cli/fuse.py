@@ -11,6 +11,7 @@ from hsfuse.cli import options
 
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
+    from hsfuse.commands.fuse import FuseResult
     from hsfuse.pairs.pair import PairRequest
 
 _MODEL, _RUN, _OUTPUT = "Model", "Run", "Output"
@@ -72,6 +73,18 @@ def fuse(console: Console, pair: PairRequest, output: str, **choices: Any) -> No
     from hsfuse.commands.fuse import fuse as run  # noqa: PLC0415 (imports torch)
 
     result = run(pair, output, progress=console.progress(), **choices)
+    tell(console, result)
+    console.result(
+        asdict(result),
+        lambda: click.echo(
+            f"{result.output}: {result.width}×{result.height} pixels, {result.bands} bands, ratio {result.ratio}, "
+            f"{result.model}, {result.seconds:.1f} s, {result.peak_memory_mb:.0f} MB"
+        ),
+    )
+
+
+def tell(console: Console, result: FuseResult) -> None:
+    """What a user should know of one fused pair, and its details, on stderr."""
     console.warnings(result.warnings)
     if result.adapted is not None:
         console.note(result.adapted.sentence)
@@ -82,10 +95,3 @@ def fuse(console: Console, pair: PairRequest, output: str, **choices: Any) -> No
     )
     for name, value in result.fitted.items():
         console.detail(f"{name}: {value}")
-    console.result(
-        asdict(result),
-        lambda: click.echo(
-            f"{result.output}: {result.width}×{result.height} pixels, {result.bands} bands, ratio {result.ratio}, "
-            f"{result.model}, {result.seconds:.1f} s, {result.peak_memory_mb:.0f} MB"
-        ),
-    )

@@ -6,6 +6,7 @@ from hsfuse.scenes.encoding import Encoding
 from hsfuse.scenes.extent import GeographicExtent
 from hsfuse.scenes.findings import Finding
 from hsfuse.scenes.grid import Grid, PixelWindow, nesting_offset
+from hsfuse.scenes.naming import seen_from, short_name
 from hsfuse.scenes.output_grid import OutputGrid
 from hsfuse.scenes.overlap import common_area
 from hsfuse.scenes.pair import ScenePair
@@ -32,5 +33,7 @@ __all__ = [
     "measured_ratio",
     "nesting_offset",
     "parse_band_list",
+    "seen_from",
+    "short_name",
     "whole_ratio",
 ]

@@ -10,12 +10,15 @@ import threading
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.io import MemoryFile
+from rasterio.shutil import copy
 
 from hsfuse.errors import SceneError, WorkError
 from hsfuse.files import shown
@@ -78,11 +81,25 @@ def tags_of(dataset: Any, band: int = 0, domain: str | None = None) -> dict[str,
 
 
 def descriptions_of(dataset: Any) -> tuple[str | None, ...]:
-    """Descriptions of a dataset's bands; none where one is in letters other than UTF-8's."""
+    """Descriptions of a dataset's bands, in UTF-8 or, where one is in other letters, in Latin-1."""
     try:
         return tuple(dataset.descriptions)
     except UnicodeDecodeError:
-        return (None,) * int(dataset.count)
+        return _latin_descriptions(dataset)
+
+
+def _latin_descriptions(dataset: Any) -> tuple[str | None, ...]:
+    """By way of the text of a virtual raster, into which GDAL copies every letter as it is."""
+    none = (None,) * int(dataset.count)
+    try:
+        with MemoryFile(ext=".vrt") as memory:
+            copy(dataset, memory.name, driver="VRT")
+            root = ET.fromstring(memory.read().decode("latin-1"))  # noqa: S314 (GDAL wrote it)
+    except (*RASTER_ERRORS, ET.ParseError):
+        logger.info("%s: the descriptions of its bands are not UTF-8", dataset.name)
+        return none
+    found = tuple(band.findtext("Description") for band in root.iter("VRTRasterBand"))
+    return found if len(found) == len(none) else none
 
 
 class _Handle(threading.local):
