@@ -1,7 +1,7 @@
 """Rasters and nothing else: opening scenes, pairing them, reading them by window and writing the result."""
 
 from hsfuse.scenes.bands import Bands, parse_band_list
-from hsfuse.scenes.cog import WARN_CLIPPED, CogWriter
+from hsfuse.scenes.cog import WARN_CLIPPED, CogWriter, finish_all
 from hsfuse.scenes.encoding import Encoding
 from hsfuse.scenes.findings import Finding
 from hsfuse.scenes.grid import MAX_RATIO, Grid, PixelWindow, common_area, integer_ratio, measured_ratio, nesting_offset
@@ -23,6 +23,7 @@ __all__ = [
     "Scene",
     "ScenePair",
     "common_area",
+    "finish_all",
     "integer_ratio",
     "measured_ratio",
     "nesting_offset",
