@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsfuse.errors import PairError, SceneError
-from hsfuse.scenes import Scene, ScenePair
+from hsfuse.errors import HsfuseError, PairError, SceneError
+from hsfuse.evaluation.signal_to_noise import signal_to_noise
+from hsfuse.scenes import GeographicExtent, Scene, ScenePair
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class SceneInfo:
+    """What one scene is."""
+
+    scene: Scene
+    """Grid, bands, numbers, and what the screen found."""
+
+    extent: GeographicExtent | None
+    """Where it lies; None where nothing says."""
+
+    snr_db: NDArray[np.float64] | None
+    """Estimated SNR of every band in dB, (C,), NaN where it cannot be told; None where the scene could not be read."""
+
+    srf_table: tuple[str, ...]
+    """Bands of the table that hsfuse has of the scene's sensor; empty without one."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +58,24 @@ class PairInfo:
     overlap: tuple[int, int] | None
     """Width and height of the common area in HSI pixels."""
 
+    overlap_share: float | None
+    """Part of the HSI that it is, 0 to 1."""
+
     resampled: bool | None
     """Whether the MSI would be resampled."""
 
     warnings: tuple[str, ...]
     """Sentences for the user."""
 
+    next_command: str | None
+    """What to type to fuse them."""
+
 
 @dataclass(frozen=True)
 class Info:
     """What was asked for."""
 
-    scenes: tuple[Scene, ...]
+    scenes: tuple[SceneInfo, ...]
     """Those that could be read, in the order given."""
 
     unreadable: tuple[str, ...]
@@ -67,7 +94,23 @@ def info(paths: Sequence[str | os.PathLike[str]]) -> Info:
         except SceneError as error:
             unreadable.append(str(error))
     pair = _pair(*scenes) if len(scenes) == 2 and not unreadable else None
-    return Info(tuple(scenes), tuple(unreadable), pair)
+    return Info(tuple(_scene(scene) for scene in scenes), tuple(unreadable), pair)
+
+
+def _scene(scene: Scene) -> SceneInfo:
+    try:
+        snr = signal_to_noise(scene)
+    except HsfuseError:  # it breaks off somewhere: what was read on opening is told nevertheless
+        snr = None
+    return SceneInfo(scene, GeographicExtent.of(scene.grid), snr, _srf_table(scene.sensor))
+
+
+def _srf_table(sensor: str | None) -> tuple[str, ...]:
+    if sensor is None:
+        return ()
+    from hsfuse.imaging import load_table, sensor_names  # noqa: PLC0415 (imports torch)
+
+    return load_table(sensor).bands if sensor in sensor_names() else ()
 
 
 def _pair(first: Scene, second: Scene) -> PairInfo:
@@ -75,9 +118,11 @@ def _pair(first: Scene, second: Scene) -> PairInfo:
     try:
         pair = ScenePair.open(hsi, msi)
     except PairError as error:
-        return PairInfo(hsi.path, msi.path, False, str(error), None, None, None, ())
+        return PairInfo(hsi.path, msi.path, False, str(error), None, None, None, None, (), None)
     size = pair.window.width, pair.window.height
-    return PairInfo(hsi.path, msi.path, True, None, pair.ratio, size, pair.resampled, pair.warnings)
+    share = size[0] * size[1] / (hsi.grid.width * hsi.grid.height)
+    command = f"hsfuse fuse --hsi {shlex.quote(hsi.path)} --msi {shlex.quote(msi.path)} -o fused.tif"
+    return PairInfo(hsi.path, msi.path, True, None, pair.ratio, size, share, pair.resampled, pair.warnings, command)
 
 
 def _is_hsi(first: Scene, second: Scene) -> bool:

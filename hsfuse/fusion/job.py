@@ -278,7 +278,7 @@ class Job:
 
     def _tags(self, pair: Pair) -> dict[str, str]:
         """How the output was made, for its dataset."""
-        fwhm = pair.imaging.psf.fwhm
+        fwhm = pair.imaging_on_hsi.psf.fwhm
         tags = {
             "HSFUSE_VERSION": __version__,
             "HSFUSE_MODEL": self.method.name,
@@ -288,6 +288,8 @@ class Job:
             "HSFUSE_HSI": Path(pair.scenes.hsi.path).name,
             "HSFUSE_MSI": Path(pair.scenes.msi.path).name,
         }
+        if not pair.scenes.output.refines_hsi:
+            tags |= pair.scenes.output.tags()
         if pair.coregistration is not None:
             tags |= pair.coregistration.tags()
         weights = self.method.weights

@@ -28,7 +28,7 @@ from hsfuse.errors import SceneError
 from hsfuse.fusion.compute import CPU, Compute, to_device
 from hsfuse.fusion.trust import reduced_blocks, some_of
 from hsfuse.imaging import ImagingModel, upsample
-from hsfuse.subspace.basis import band_noise
+from hsfuse.metrics import spectral_noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -232,7 +232,8 @@ class Calibration:
         except SceneError:
             return None
         errors = _Errors.of(estimate, judged, blocks, compute)
-        noise = band_noise(torch.cat([patch.hsi[:, patch.hsi_valid].T for patch in patches]).double()).square().numpy()
+        spectra = torch.cat([patch.hsi[:, patch.hsi_valid].T for patch in patches]).double()
+        noise = np.square(spectral_noise(spectra.numpy()))
         count = errors.variance.shape[1]
         weight = count / (count + _OF_ITS_OWN * imaging.ratio**2)
         even = (errors.variance + errors.variance.mean(axis=1, keepdims=True)) / 2

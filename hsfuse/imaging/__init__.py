@@ -15,7 +15,6 @@ from hsfuse.imaging.blind.estimate import Estimate, estimate_imaging
 from hsfuse.imaging.blind.samples import PatchLike, SampleBlock
 from hsfuse.imaging.blind.shift import Misregistration, measure_shift
 from hsfuse.imaging.model import ImagingModel
-from hsfuse.imaging.noise import spatial_noise
 from hsfuse.imaging.psf import BlurDecimate, PointSpread, upsample
 from hsfuse.imaging.radiometry import Radiometry
 from hsfuse.imaging.sources import LoadedSrf, load_psf, load_srf
@@ -52,6 +51,5 @@ __all__ = [
     "measure_shift",
     "parse_sensor",
     "sensor_names",
-    "spatial_noise",
     "upsample",
 ]

@@ -3,10 +3,15 @@
 from hsfuse.scenes.bands import Bands, parse_band_list
 from hsfuse.scenes.cog import WARN_CLIPPED, CogWriter, finish_all
 from hsfuse.scenes.encoding import Encoding
+from hsfuse.scenes.extent import GeographicExtent
 from hsfuse.scenes.findings import Finding
-from hsfuse.scenes.grid import MAX_RATIO, Grid, PixelWindow, common_area, integer_ratio, measured_ratio, nesting_offset
+from hsfuse.scenes.grid import Grid, PixelWindow, nesting_offset
+from hsfuse.scenes.naming import seen_from, short_name
+from hsfuse.scenes.output_grid import OutputGrid
+from hsfuse.scenes.overlap import common_area
 from hsfuse.scenes.pair import ScenePair
 from hsfuse.scenes.pair_block import PairBlock
+from hsfuse.scenes.ratio import MAX_RATIO, measured_ratio, whole_ratio
 from hsfuse.scenes.scene import Block, Scene
 
 __all__ = [
@@ -17,15 +22,19 @@ __all__ = [
     "CogWriter",
     "Encoding",
     "Finding",
+    "GeographicExtent",
     "Grid",
+    "OutputGrid",
     "PairBlock",
     "PixelWindow",
     "Scene",
     "ScenePair",
     "common_area",
     "finish_all",
-    "integer_ratio",
     "measured_ratio",
     "nesting_offset",
     "parse_band_list",
+    "seen_from",
+    "short_name",
+    "whole_ratio",
 ]

@@ -28,6 +28,8 @@ class Bands:
     """Shape (C,). False where the file flags the band as bad, or where it holds no data."""
     names: tuple[str, ...]
     """One description a band; empty where the file has none."""
+    source: str = ""
+    """Where the wavelengths were found, for the user; empty where nowhere."""
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -55,6 +57,7 @@ class Bands:
             _complete(self.fwhm_nm, order),
             self.good[order],
             tuple(self.names[index] for index in order),
+            self.source,
         )
 
     def mark_bad(self, indices: Sequence[int]) -> Bands:

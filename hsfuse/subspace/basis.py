@@ -8,18 +8,17 @@ energy stands out from the noise, stays.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from hsfuse.errors import SceneError
+from hsfuse.metrics import spectral_noise
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_NEIGHBOURS = 8
 _SIGNAL_TO_NOISE = 4.0  # variances: what a direction must hold to be worth a coefficient
 FEWEST_COEFFICIENTS = 6
 """Coefficients that a scene gets whatever its noise."""
@@ -72,7 +71,7 @@ class SpectralSubspace:
         if count < 8:
             raise SceneError(f"the HSI has {count} valid pixels in common with the MSI, fusing needs at least 8")
         pixels = spectra.double()
-        noise = band_noise(pixels)
+        noise = torch.from_numpy(spectral_noise(pixels.numpy()))
         reach = torch.quantile(_at_most(pixels, 20000).abs(), 0.99, dim=0)
         floor = torch.where(reach > 0, RANGE_FLOOR * reach, torch.ones_like(reach))
         scale = torch.sqrt(floor**2 + noise**2)
@@ -129,44 +128,6 @@ def _above_noise(variances: Tensor, noise: Tensor) -> int:
     above = variances - noise > _SIGNAL_TO_NOISE * noise
     leading = int(above.long().cumprod(dim=0).sum())
     return min(leading, _MOST)
-
-
-def band_noise(pixels: Tensor) -> Tensor:
-    """Standard deviation of the noise in each band of pixels (n, C), float64.
-
-    Each band is regressed on the others (HySime), or on its eight neighbours where there are too few pixels for
-    that. The spread of what is left is taken robustly, so that a rare spectrum does not count as noise.
-    """
-    count, bands = pixels.shape
-    centred = pixels - pixels.mean(dim=0)
-    gram = centred.T @ centred / count
-    diagonal = torch.diag(gram)
-    gram = gram + torch.diag(1e-9 * diagonal + 1e-12 * diagonal.mean() + 1e-300)
-    if count > 1.5 * bands:
-        precision = torch.linalg.inv(gram)
-        predictors, unmix = bands, precision / torch.diag(precision)
-    else:
-        predictors = min(_NEIGHBOURS, bands - 1, count // 4)
-        unmix = _from_neighbours(gram, predictors)
-    rest = _at_most(centred, 20000) @ unmix
-    robust = 1.4826 * rest.abs().median(dim=0).values
-    spread = torch.maximum(robust, 0.1 * rest.pow(2).mean(dim=0).sqrt())
-    return spread * math.sqrt(count / max(count - predictors, 1))
-
-
-def _from_neighbours(gram: Tensor, predictors: int) -> Tensor:
-    """What takes from every band its regression on the nearest `predictors` others, (C, C) by columns."""
-    bands = len(gram)
-    index = torch.arange(bands)
-    distance = (index[:, None] - index[None, :]).abs().double() + torch.eye(bands) * 2 * bands
-    nearest = distance.argsort(dim=1, stable=True)[:, :predictors]  # (C, m)
-    own = gram[nearest[:, :, None], nearest[:, None, :]]  # (C, m, m)
-    # Cholesky, not LU: torch 2.13 never returns from a batched LU once a caller has set its number of threads.
-    to_band = gram[nearest, index[:, None]][:, :, None]
-    weights = torch.cholesky_solve(to_band, torch.linalg.cholesky(own))[:, :, 0]  # (C, m)
-    unmix = torch.eye(bands, dtype=gram.dtype)
-    unmix[nearest, index[:, None]] = -weights
-    return unmix
 
 
 def _at_most(pixels: Tensor, count: int) -> Tensor:

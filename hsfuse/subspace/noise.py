@@ -6,10 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from hsfuse.imaging import spatial_noise
-from hsfuse.subspace.basis import band_noise
+from hsfuse.metrics import spatial_noise, spectral_noise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,9 +37,9 @@ def noise_averaged_out(
         msi_valid: Where P is known, shape (r·h, r·w).
         model: Has B.
     """
-    spectra = torch.from_numpy(hsi[:, hsi_valid].T).double()
+    spectra = hsi[:, hsi_valid].T.astype(np.float64)
     enough = len(spectra) >= LEAST_SPECTRA
-    of_hsi = band_noise(spectra).numpy() if enough else np.zeros(len(hsi))
+    of_hsi = spectral_noise(spectra) if enough else np.zeros(len(hsi))
     of_msi = spatial_noise(msi, msi_valid)
     lost = math.sqrt(max(1 - model.blur.noise_gain, 0.0))
     return (of_hsi * lost).astype(np.float32), (of_msi * lost).astype(np.float32)

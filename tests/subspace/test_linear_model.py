@@ -6,7 +6,7 @@ import torch
 
 from hsfuse.errors import SceneError
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade, upsample
-from hsfuse.subspace.basis import SpectralSubspace, band_noise
+from hsfuse.subspace.basis import SpectralSubspace
 from hsfuse.subspace.linear_model import LinearModel
 from hsfuse.subspace.patch import PairPatch
 
@@ -72,20 +72,6 @@ def test_encode_and_decode_are_inverse_within_the_subspace():
     basis = subspace.basis.T @ subspace.basis
     torch.testing.assert_close(basis, torch.eye(subspace.size), rtol=0, atol=1e-4)
     assert (subspace.basis.sum(dim=0) >= 0).all()
-
-
-@pytest.mark.parametrize(("count", "tolerance"), [(150, 0.5), (4000, 0.2)])
-def test_noise_is_found_in_every_band_with_many_and_with_few_pixels(count, tolerance):
-    generator = np.random.default_rng(1)
-    sigma = np.linspace(0.01, 0.1, 100)
-    smooth = np.sin(np.linspace(0, 3, 100)[None] * np.arange(1, 6)[:, None])
-    clean = generator.normal(size=(count, 5)) @ smooth
-    clean[:3] += 5 * (np.arange(100) == 40)  # a rare spectrum is not noise
-    pixels = torch.from_numpy(clean + sigma * generator.normal(size=clean.shape))
-    found = band_noise(pixels).numpy()
-    assert np.median(np.abs(found / sigma - 1)) < tolerance / 2
-    np.testing.assert_allclose(found[45:], sigma[45:], rtol=tolerance)
-    assert count < 1000 or found[40] < 2 * sigma[40]
 
 
 def test_invalid_pixels_do_not_enter_statistics():

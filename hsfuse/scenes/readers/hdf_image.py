@@ -201,10 +201,6 @@ class HdfDataset:
             for band in self._image.bands
         ]
 
-    def overviews(self, _band: int) -> list[int]:
-        """There are none."""
-        return []
-
     def tag_namespaces(self, _band: int = 0) -> list[str]:
         """Only the default domain."""
         return []

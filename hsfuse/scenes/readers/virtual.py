@@ -11,7 +11,7 @@ from rasterio.io import MemoryFile
 
 from hsfuse.errors import RequestError, SceneError
 from hsfuse.scenes.grid import Grid
-from hsfuse.scenes.raster import RASTER_ERRORS, gdal_environment, open_dataset, unreadable
+from hsfuse.scenes.raster import RASTER_ERRORS, descriptions_of, gdal_environment, open_dataset, unreadable
 from hsfuse.scenes.sensor import sensor_of
 
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ def look_at(path: str, shown: str) -> RasterFacts:
         with gdal_environment(), open_dataset(path) as dataset:
             return RasterFacts(
                 path,
-                Grid(dataset.width, dataset.height, dataset.transform, dataset.crs or None),
+                Grid.of_dataset(dataset),
                 tuple(dataset.dtypes),
                 tuple(dataset.nodatavals),
                 tuple(dataset.scales),
                 tuple(dataset.offsets),
-                tuple(description or "" for description in dataset.descriptions),
+                tuple(description or "" for description in descriptions_of(dataset)),
                 tuple(dataset.block_shapes[0]) if dataset.count else (1, 1),
                 sensor_of(dataset),
             )
@@ -103,7 +103,7 @@ class VirtualRaster:
     """Of the dataset's default domain."""
 
     def __post_init__(self) -> None:
-        for band in self.bands[1:]:
+        for band in self.bands:
             if not _same_grid(band.file.grid, self.bands[0].file.grid):
                 raise SceneError(
                     f"{self.path}: its bands lie on different grids, {_size(self.bands[0].file.grid)} and "

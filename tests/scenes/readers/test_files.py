@@ -292,14 +292,14 @@ def test_hyperion_in_hdf4_is_refused_where_gdal_lacks_the_driver(tmp_path: Path)
 NUMBERS = np.random.default_rng(3).integers(1, 9999, (12, 9, 8)).astype(np.uint16)
 
 
-def _bands(folder: Path, names: Sequence[str], pixel: float = 10.0) -> Path:
+def _bands(folder: Path, names: Sequence[str], pixel: float = 10.0, dtype: str = "uint16") -> Path:
     folder.mkdir(exist_ok=True)
     for place, name in enumerate(names):
         with rasterio.open(
-            folder / name, "w", driver="GTiff", width=8, height=9, count=1, dtype="uint16", crs="EPSG:32633",
+            folder / name, "w", driver="GTiff", width=8, height=9, count=1, dtype=dtype, crs="EPSG:32633",
             transform=Affine(pixel, 0, 5e5, 0, -pixel, 5e6), nodata=0,
         ) as file:  # fmt: skip
-            file.write(NUMBERS[place], 1)
+            file.write(NUMBERS[place].astype(dtype), 1)
     return folder
 
 
@@ -362,6 +362,24 @@ def test_lists_and_patterns(tmp_path: Path) -> None:
     pattern = Scene.open(folder / "b*.tif")
     assert pattern.bands.names == ("B9", "B10")
     assert Scene.open(folder / "c*.tif").count == 1
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_bands_of_complex_numbers_are_refused_wherever_they_stand(tmp_path: Path, first: int) -> None:
+    kinds = ["complex64", "uint16"] if first == 0 else ["uint16", "complex64"]
+    for name, kind in zip(("a.tif", "b.tif"), kinds, strict=True):
+        _bands(tmp_path, [name], dtype=kind)
+    with pytest.raises(SceneError, match="complex64 are no images"):
+        Scene.open(f"{tmp_path}/a.tif,{tmp_path}/b.tif")
+
+
+def test_band_descriptions_in_latin_1_are_passed_over(tmp_path: Path) -> None:
+    _bands(tmp_path, ["a.tif", "b.tif"])
+    with rasterio.open(tmp_path / "a.tif", "r+") as file:
+        file.set_band_description(1, "Bläue")
+    whole = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(whole.replace("Bläue".encode(), "Bl\xe4ues".encode("latin-1")))
+    assert Scene.open(f"{tmp_path}/a.tif,{tmp_path}/b.tif").count == 2
 
 
 def test_a_list_of_different_grids(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hsfuse.imaging import spatial_noise
+from hsfuse.metrics import spatial_noise, spectral_noise
 
 
 def smooth(bands=4, edge=60):
@@ -34,3 +34,17 @@ def test_invalid_pixels_are_not_looked_at():
 
 def test_too_few_pixels_say_nothing():
     assert not spatial_noise(smooth(edge=8).astype(np.float32), np.ones((8, 8), dtype=bool)).any()
+
+
+@pytest.mark.parametrize(("count", "tolerance"), [(150, 0.5), (4000, 0.2)])
+def test_noise_is_found_in_every_band_with_many_and_with_few_pixels(count, tolerance):
+    generator = np.random.default_rng(1)
+    sigma = np.linspace(0.01, 0.1, 100)
+    smooth = np.sin(np.linspace(0, 3, 100)[None] * np.arange(1, 6)[:, None])
+    clean = generator.normal(size=(count, 5)) @ smooth
+    clean[:3] += 5 * (np.arange(100) == 40)  # a rare spectrum is not noise
+    pixels = clean + sigma * generator.normal(size=clean.shape)
+    found = spectral_noise(pixels)
+    assert np.median(np.abs(found / sigma - 1)) < tolerance / 2
+    np.testing.assert_allclose(found[45:], sigma[45:], rtol=tolerance)
+    assert count < 1000 or found[40] < 2 * sigma[40]
