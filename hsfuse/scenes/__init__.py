@@ -1,7 +1,7 @@
 """Rasters and nothing else: opening scenes, pairing them, reading them by window and writing the result."""
 
 from hsfuse.scenes.bands import Bands, parse_band_list
-from hsfuse.scenes.cog import WARN_CLIPPED, CogWriter
+from hsfuse.scenes.cog import WARN_CLIPPED, CogWriter, finish_all
 from hsfuse.scenes.encoding import Encoding
 from hsfuse.scenes.extent import GeographicExtent
 from hsfuse.scenes.findings import Finding
@@ -30,6 +30,7 @@ __all__ = [
     "Scene",
     "ScenePair",
     "common_area",
+    "finish_all",
     "measured_ratio",
     "nesting_offset",
     "parse_band_list",
