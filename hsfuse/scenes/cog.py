@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import rasterio.shutil
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
 
 from hsfuse.errors import OutputError, WorkError
 from hsfuse.files import check_target, move_together, shown, temporary_folder
 from hsfuse.scenes.cog_options import BLOCK, checked_options, copy_options
+from hsfuse.scenes.composite import NATURAL_NM, nearest_bands
 from hsfuse.scenes.raster import RASTER_ERRORS, gdal_environment, open_dataset
 
 if TYPE_CHECKING:
@@ -273,6 +274,10 @@ class CogWriter:
             dataset.update_tags(index + 1, **own)
             dataset.update_tags(index + 1, ns="IMAGERY", **imagery)
             dataset.set_band_description(index + 1, _description(self.bands, index))
+        natural = nearest_bands(self.bands, NATURAL_NM)
+        if natural is not None:  # viewers show these, and not the first three
+            colours = {natural[0]: ColorInterp.red, natural[1]: ColorInterp.green, natural[2]: ColorInterp.blue}
+            dataset.colorinterp = [colours.get(index, ColorInterp.undefined) for index in range(len(self.bands))]
 
     def _build_overviews(self) -> None:
         levels = max(0, math.ceil(math.log2(max(self.grid.width, self.grid.height) / BLOCK)))
