@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from hsfuse.fusion.arrays import fuse_arrays
     from hsfuse.fusion.compute import Compute
     from hsfuse.fusion.job import OutputFormat, Tiling
+    from hsfuse.fusion.opening import open_pair
     from hsfuse.imaging import ImagingModel
-    from hsfuse.pairs.opening import open_pair
     from hsfuse.pairs.pair import Pair, PairRequest
     from hsfuse.progress import SILENT, Progress
     from hsfuse.scenes import PixelWindow
@@ -68,7 +68,7 @@ _HOMES = {
     "fuse_arrays": "fusion.arrays",
     "info": "commands.info",
     "list_weights": "commands.weights",
-    "open_pair": "pairs.opening",
+    "open_pair": "fusion.opening",
     "show_weights": "commands.weights",
     "simulate": "commands.simulate",
     "train_reduced": "commands.train_reduced",

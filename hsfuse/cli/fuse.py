@@ -79,6 +79,8 @@ def fuse(console: Console, pair: PairRequest, output: str, **choices: Any) -> No
         f"{result.tiles} tiles of {result.tile} HSI pixels, overlap {result.overlap}, on {result.device} in "
         f"{result.precision}; MSI {'resampled' if result.resampled else 'as it is'}"
     )
+    for group in result.sharpened:
+        console.detail(f"sharpened: {group.sentence}")
     for name, value in result.fitted.items():
         console.detail(f"{name}: {value}")
     console.result(

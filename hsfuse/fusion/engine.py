@@ -70,6 +70,7 @@ def fuse_tiles(
     bands: int,
     compute: Compute,
     progress: Progress,
+    stage: str = "fuse",
     align: int = 256,
 ) -> int:
     """Fuse every tile of a plan and write the rows as they are finished.
@@ -82,6 +83,7 @@ def fuse_tiles(
         bands: C, of the fused image.
         compute: Device and precision.
         progress: Is told of every tile.
+        stage: What the work is called there.
         align: Rows leave in multiples of this, the block size of the file.
 
     Returns:
@@ -94,7 +96,7 @@ def fuse_tiles(
     to_compute: queue.Queue[tuple[Tile, PairBlock] | None] = queue.Queue(_AHEAD)
     to_write: queue.Queue[_Computed | None] = queue.Queue(_AHEAD)
     redone = 0
-    progress.start("fuse", len(plan))
+    progress.start(stage, len(plan))
     with (
         kept_memory(),
         line.stage(lambda: _read(source, plan, to_compute, line)),

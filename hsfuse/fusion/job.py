@@ -170,6 +170,7 @@ class Job:
         bands: int,
         ratio: int,
         progress: Progress = SILENT,
+        stage: str = "fuse",
     ) -> Run:
         """Fuse an area tile by tile.
 
@@ -181,13 +182,16 @@ class Job:
             bands: C, of the fused image.
             ratio: HSI pixel over fine pixel.
             progress: Observer of the work.
+            stage: What it is called there.
 
         Raises:
             RequestError: The tile is too small for the overlap, or for the memory.
             WorkError: A tile is not finite, memory runs out, or reading or writing fails.
         """
         plan = self.plan(area, bands, ratio, fitted)
-        redone = fuse_tiles(source, fitted, plan, sink, bands=bands, compute=self.suited, progress=progress)
+        redone = fuse_tiles(
+            source, fitted, plan, sink, bands=bands, compute=self.suited, progress=progress, stage=stage
+        )  # fmt: skip
         return Run(plan, redone, self.suited)
 
     def write(
@@ -243,6 +247,8 @@ class Job:
             "HSFUSE_HSI": Path(pair.scenes.hsi.path).name,
             "HSFUSE_MSI": Path(pair.scenes.msi.path).name,
         }
+        if pair.scenes.msi.sharpened:
+            tags["HSFUSE_SHARPENED"] = "; ".join(group.sentence for group in pair.scenes.msi.sharpened)
         if pair.coregistration is not None:
             tags |= pair.coregistration.tags()
         weights = self.method.weights

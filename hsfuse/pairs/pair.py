@@ -17,6 +17,8 @@ from hsfuse.scenes import MAX_RATIO, PixelWindow, Scene, ScenePair, parse_band_l
 from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hsfuse.imaging import Estimate, ImagingModel, Misregistration
     from hsfuse.scenes import Bands, Grid, PairBlock
 
@@ -62,8 +64,9 @@ class PairRequest:
     hsi: PathLike
     """The hyperspectral scene, anything that GDAL opens."""
 
-    msi: PathLike
-    """The multispectral scene of the same place."""
+    msi: PathLike | Sequence[PathLike]
+    """The multispectral scene of the same place; or several of one sensor, such as Sentinel-2's 10 m and 20 m bands, of
+    which `hsfuse.open_pair` and the verbs sharpen the coarser by the finer ones."""
 
     srf: str | None = None
     """`estimate`, a sensor's name or a file; by default the table of the sensor that the MSI says it is, else
@@ -76,7 +79,7 @@ class PairRequest:
     """1-based list such as `1-4,8`; by default all good ones."""
 
     msi_bands: str | None = None
-    """The same of the MSI."""
+    """The same of the MSI; of several counted through them in the order given."""
 
     window: PixelWindow | None = None
     """The part wanted, in HSI pixels; by default all that both scenes cover."""
@@ -107,7 +110,12 @@ class PairRequest:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hsi", os.fspath(self.hsi))
-        object.__setattr__(self, "msi", os.fspath(self.msi))
+        object.__setattr__(self, "msi", _one_or_several(self.msi))
+        if self.msi_wavelengths is not None and len(self.msis) > 1:
+            raise RequestError(
+                f"a table of wavelengths (`msi_wavelengths`) is for one MSI, and {len(self.msis)} were given: write "
+                "them into the files' band tags (`wavelength`)"
+            )
         for name in ("wavelengths", "msi_wavelengths", "mask"):
             given = getattr(self, name)
             object.__setattr__(self, name, None if given is None else os.fspath(given))
@@ -116,29 +124,58 @@ class PairRequest:
                 raise RequestError(f"the ratio of a pair is a whole number from 2 to {MAX_RATIO}, got {self.ratio:g}")
             object.__setattr__(self, "ratio", int(self.ratio))
 
+    @property
+    def msis(self) -> tuple[str, ...]:
+        """The multispectral scenes, one or more."""
+        return self.msi if isinstance(self.msi, tuple) else (self.msi,)
+
+    def open_scene(self, path: PathLike, wavelengths: PathLike | None = None) -> Scene:
+        """Open one of the scenes as is asked for.
+
+        Raises:
+            SceneError: It cannot be read.
+        """
+        return Scene.open(
+            path, wavelengths=wavelengths, mask=self.mask, quality=self.quality_mask, screen=self.screen
+        )  # fmt: skip
+
+    def related(self, hsi: Scene, msi: Scene, msi_bands: Sequence[int] | None = None) -> ScenePair:
+        """Find out how the grids of two open scenes lie to each other.
+
+        Args:
+            hsi: The HSI.
+            msi: The MSI.
+            msi_bands: 0-based; None for all that are good.
+
+        Raises:
+            PairError: They cannot be fused.
+            RequestError: Bands or a window that do not exist.
+        """
+        return ScenePair.open(
+            hsi,
+            msi,
+            hsi_bands=None if self.hsi_bands is None else parse_band_list(self.hsi_bands, hsi.count),
+            msi_bands=msi_bands,
+            window=self.window,
+            ratio=self.ratio,
+        )
+
     def open_scenes(self) -> ScenePair:
         """Open both scenes and find out how their grids lie to each other, without looking for the imaging model.
 
         Raises:
             SceneError: A scene cannot be read.
             PairError: They cannot be fused.
-            RequestError: Bands or a window that do not exist.
+            RequestError: Bands or a window that do not exist, or several MSIs.
         """
-        hsi, msi = (
-            Scene.open(path, wavelengths=wavelengths, mask=self.mask, quality=self.quality_mask, screen=self.screen)
-            for path, wavelengths in ((self.hsi, self.wavelengths), (self.msi, self.msi_wavelengths))
-        )
-        return ScenePair.open(
-            hsi,
-            msi,
-            hsi_bands=None if self.hsi_bands is None else parse_band_list(self.hsi_bands, hsi.count),
-            msi_bands=None if self.msi_bands is None else parse_band_list(self.msi_bands, msi.count),
-            window=self.window,
-            ratio=self.ratio,
-        )
+        if len(self.msis) > 1:
+            raise RequestError(f"{len(self.msis)} MSIs were given: `hsfuse.open_pair` brings them together")
+        hsi, msi = self.open_scene(self.hsi, self.wavelengths), self.open_scene(self.msis[0], self.msi_wavelengths)
+        bands = None if self.msi_bands is None else parse_band_list(self.msi_bands, msi.count)
+        return self.related(hsi, msi, bands)
 
     def open(self) -> Pair:
-        """Open both scenes, and load or estimate what lies between them.
+        """Open both scenes, and load or estimate what lies between them; of a Sentinel-2 product only its 10 m bands.
 
         Raises:
             SceneError: A scene cannot be read.
@@ -321,6 +358,20 @@ class Pair:
     def read_for_fits(self, window: PixelWindow) -> PairBlock:
         """`read`, as every fit should see it."""
         return self.for_fits(self.read(window))
+
+
+def _one_or_several(paths: PathLike | Sequence[PathLike]) -> str | tuple[str, ...]:
+    """A path, or the paths of several scenes.
+
+    Raises:
+        RequestError: There is none.
+    """
+    if isinstance(paths, (str, os.PathLike)):
+        return os.fspath(paths)
+    several = tuple(os.fspath(path) for path in paths)
+    if not several:
+        raise RequestError("there is no MSI: give at least one (`msi`)")
+    return several[0] if len(several) == 1 else several
 
 
 def _judge(shift: Misregistration, warnings: list[str], *, corrected: bool, allowed: bool) -> None:

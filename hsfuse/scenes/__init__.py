@@ -8,7 +8,10 @@ from hsfuse.scenes.findings import Finding
 from hsfuse.scenes.grid import MAX_RATIO, Grid, PixelWindow, common_area, integer_ratio, measured_ratio, nesting_offset
 from hsfuse.scenes.pair import ScenePair
 from hsfuse.scenes.pair_block import PairBlock
+from hsfuse.scenes.readers import resolutions
 from hsfuse.scenes.scene import Block, Scene
+from hsfuse.scenes.sharpened import SharpenedBands
+from hsfuse.scenes.stacked import StackWriter
 
 __all__ = [
     "MAX_RATIO",
@@ -24,9 +27,12 @@ __all__ = [
     "PixelWindow",
     "Scene",
     "ScenePair",
+    "SharpenedBands",
+    "StackWriter",
     "common_area",
     "integer_ratio",
     "measured_ratio",
     "nesting_offset",
     "parse_band_list",
+    "resolutions",
 ]
