@@ -27,7 +27,7 @@ from hsfuse.errors import SceneError
 from hsfuse.imaging import BlurDecimate
 from hsfuse.metrics import spatial_noise, spectral_noise
 from hsfuse.subspace.basis import LEAST_NOISE, RANGE_FLOOR
-from hsfuse.subspace.outliers import PlausibleRanges
+from hsfuse.subspace.outliers import PlausibleRanges, without_absurd
 from hsfuse.subspace.patch import low_resolution
 
 if TYPE_CHECKING:
@@ -93,10 +93,9 @@ class BandSharpening:
             SceneError: Too few valid pixels.
         """
         blur, ranges = BlurDecimate(psf), PlausibleRanges.of(patches)
+        patches = [without_absurd(patch, ranges) for patch in patches]
         pairs = [low_resolution(patch, blur) for patch in patches]
         coarse, fine = (torch.cat(parts).double() for parts in zip(*pairs, strict=True))
-        sane = ~(ranges.hsi.absurd(coarse.T[..., None]) | ranges.msi.absurd(fine.T[..., None]))[:, 0]
-        coarse, fine = coarse[sane], fine[sane]
         if len(coarse) < _FEWEST_PIXELS:
             raise SceneError(f"{len(coarse)} valid pixels are not enough to sharpen bands: at least {_FEWEST_PIXELS}")
         noise, fine_noise = _noises(patches, coarse, fine, blur.noise_gain)
@@ -131,8 +130,11 @@ def _noises(patches: Sequence[PairPatch], coarse: Tensor, fine: Tensor, gain: fl
 
     Each of the two ways to tell them gives an upper bound, bands few as these being hard to predict from others.
     """
-    spectral = spectral_noise(torch.cat([coarse, fine], dim=1).numpy())
-    floor = LEAST_NOISE**0.5 * RANGE_FLOOR * np.quantile(torch.cat([coarse, fine], dim=1).abs().numpy(), 0.99, axis=0)
+    bands = torch.cat([coarse, fine], dim=1).numpy()
+    # The bands of two files may have units of their own; a constant one has a level and no spread.
+    unit = bands.std(axis=0) + 1e-6 * np.abs(bands.mean(axis=0)) + 1e-30
+    spectral = spectral_noise(bands / unit) * unit
+    floor = LEAST_NOISE**0.5 * RANGE_FLOOR * np.quantile(np.abs(bands), 0.99, axis=0)
     of_coarse = _lower(spectral[: coarse.shape[1]], [spatial_noise(*_image(p.hsi, p.hsi_valid)) for p in patches])
     of_fine = _lower(
         spectral[coarse.shape[1] :] / gain**0.5, [spatial_noise(*_image(p.msi, p.msi_valid)) for p in patches]

@@ -143,7 +143,7 @@ def sharpened(fine: MsiBands, coarse: MsiBands, area: PixelWindow, place: Workpl
             progress=place.progress, stage=f"sharpen {', '.join(coarse.names)}",
         )  # fmt: skip
     told = SharpenedBands(
-        coarse.names, coarse.scene.grid.describe_pixel(), scenes.ratio, round(blur.fwhm, 3),
+        coarse.names, coarse.scene.grid.describe_pixel(), scenes.ratio, round(float(np.mean(blur.psf.fwhm)), 3),
         (round(blur.shift[0], 3), round(blur.shift[1], 3)),
     )  # fmt: skip
     return place.read_back(stack, (*fine.scene.sharpened, told)), _remarks(fine, coarse, blur)
