@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING, Any
 from hsfuse.version import __version__
 
 if TYPE_CHECKING:
+    from hsfuse.commands.batch import BatchEntry, BatchOutcome, batch
     from hsfuse.commands.compare import Comparison, compare
     from hsfuse.commands.doctor import Diagnosis, doctor
     from hsfuse.commands.estimate import EstimateResult, estimate
     from hsfuse.commands.evaluate import Evaluation, evaluate
     from hsfuse.commands.fuse import FuseResult, fuse
     from hsfuse.commands.info import Info, info
+    from hsfuse.commands.quicklook import Quicklook, quicklook
+    from hsfuse.commands.sensors import list_sensors, show_sensor
     from hsfuse.commands.simulate import Simulation, simulate
     from hsfuse.commands.train_reduced import TrainResult, train_reduced
     from hsfuse.commands.weights import list_weights, show_weights, verify_weights
@@ -31,13 +34,15 @@ if TYPE_CHECKING:
     from hsfuse.fusion.compute import Compute
     from hsfuse.fusion.job import OutputFormat, Tiling
     from hsfuse.fusion.opening import open_pair
-    from hsfuse.imaging import ImagingModel
+    from hsfuse.imaging import ImagingModel, SensorTable
     from hsfuse.pairs.pair import Pair, PairRequest
     from hsfuse.progress import SILENT, Progress
     from hsfuse.scenes import PixelWindow
     from hsfuse.training.start import NetworkRequest, TrainingPlan
 
 _HOMES = {
+    "BatchEntry": "commands.batch",
+    "BatchOutcome": "commands.batch",
     "Comparison": "commands.compare",
     "Compute": "fusion.compute",
     "Diagnosis": "commands.doctor",
@@ -53,13 +58,16 @@ _HOMES = {
     "PairRequest": "pairs.pair",
     "PixelWindow": "scenes",
     "Progress": "progress",
+    "Quicklook": "commands.quicklook",
     "RequestError": "errors",
     "SILENT": "progress",
+    "SensorTable": "imaging",
     "Simulation": "commands.simulate",
     "Tiling": "fusion.job",
     "TrainResult": "commands.train_reduced",
     "TrainingPlan": "training.start",
     "WorkError": "errors",
+    "batch": "commands.batch",
     "compare": "commands.compare",
     "doctor": "commands.doctor",
     "estimate": "commands.estimate",
@@ -67,8 +75,11 @@ _HOMES = {
     "fuse": "commands.fuse",
     "fuse_arrays": "fusion.arrays",
     "info": "commands.info",
+    "list_sensors": "commands.sensors",
     "list_weights": "commands.weights",
     "open_pair": "fusion.opening",
+    "quicklook": "commands.quicklook",
+    "show_sensor": "commands.sensors",
     "show_weights": "commands.weights",
     "simulate": "commands.simulate",
     "train_reduced": "commands.train_reduced",
@@ -78,6 +89,8 @@ _HOMES = {
 
 __all__ = [
     "SILENT",
+    "BatchEntry",
+    "BatchOutcome",
     "Comparison",
     "Compute",
     "Diagnosis",
@@ -93,13 +106,16 @@ __all__ = [
     "PairRequest",
     "PixelWindow",
     "Progress",
+    "Quicklook",
     "RequestError",
+    "SensorTable",
     "Simulation",
     "Tiling",
     "TrainResult",
     "TrainingPlan",
     "WorkError",
     "__version__",
+    "batch",
     "compare",
     "doctor",
     "estimate",
@@ -107,8 +123,11 @@ __all__ = [
     "fuse",
     "fuse_arrays",
     "info",
+    "list_sensors",
     "list_weights",
     "open_pair",
+    "quicklook",
+    "show_sensor",
     "show_weights",
     "simulate",
     "train_reduced",

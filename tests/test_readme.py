@@ -42,7 +42,7 @@ def scenes(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("shown", SHOWN, ids=["pair", "arrays"])
+@pytest.mark.parametrize("shown", SHOWN, ids=["pair", "batch", "arrays"])
 def test_the_readmes_python_runs(shown: str, scenes: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", shown], cwd=scenes, capture_output=True, text=True, check=False

@@ -12,12 +12,15 @@ from hsfuse.version import __version__
 
 COMMANDS = {
     "fuse": "fuse",
+    "batch": "batch",
     "train-reduced": "train_reduced",
     "estimate": "estimate",
     "simulate": "simulate",
     "evaluate": "evaluate",
     "compare": "compare",
     "info": "info",
+    "quicklook": "quicklook",
+    "sensors": "sensors",
     "weights": "weights",
     "doctor": "doctor",
 }

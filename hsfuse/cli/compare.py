@@ -8,7 +8,7 @@ import click
 
 from hsfuse.cli import options
 from hsfuse.cli.console import infinite
-from hsfuse.cli.words import figure
+from hsfuse.cli.words import figure, wide_terminal
 
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
@@ -21,7 +21,6 @@ _COLUMNS = {
     "cc": ("CC", ".4f"), "uiqi": ("UIQI", ".4f"), "ssim": ("SSIM", ".4f"), "seconds": ("s", ".1f"),
     "peak_memory_mb": ("peak MB", ".0f"),
 }  # fmt: skip
-_WIDE = 140  # characters, where no terminal says how many there are
 
 
 def _split(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> list[str] | None:
@@ -97,7 +96,6 @@ def _content(result: Comparison) -> dict[str, Any]:
 
 def _print(result: Comparison) -> None:
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415 (only for people)
-    from rich.console import Console as Terminal  # noqa: PLC0415
     from rich.markup import escape  # noqa: PLC0415 (a file's name may hold brackets)
     from rich.table import Table  # noqa: PLC0415
 
@@ -110,10 +108,7 @@ def _print(result: Comparison) -> None:
             _cell(value, _COLUMNS[name][1], bold=entry.name in best[name]) for name, value in entry.columns().items()
         ]
         table.add_row(escape(entry.name), *cells)
-    terminal = Terminal()
-    if not terminal.is_terminal:
-        terminal = Terminal(width=_WIDE)
-    terminal.print(table)
+    wide_terminal().print(table)
     click.echo(result.note)
 
 

@@ -10,6 +10,7 @@ import math
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from numbers import Integral, Real
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hsfuse.cli import signals, streams
+from hsfuse.cli import journal, signals, streams
 from hsfuse.cli.words import as_options
 from hsfuse.errors import HsfuseError, RequestError
 
@@ -36,8 +37,12 @@ class ExitStatus(enum.IntEnum):
 
 _LONGEST = 2000  # characters of a sentence
 
+_NOTHING_KEPT = "nothing was written"
+
 _debug = False
 _options: Mapping[str, str] = {}
+_kept = _NOTHING_KEPT
+_level = logging.WARNING  # of hsfuse's own lines on the terminal
 
 
 def run_to_the_end(run: Callable[[], Any]) -> int:
@@ -97,13 +102,14 @@ def _interrupted() -> int:
     """What a signal ends with: 130 for Ctrl-C, as a shell shows others."""
     number = signals.received()
     by = "" if number in {None, signal.SIGINT} else f" by {number.name}"
-    return _say(f"interrupted{by}: nothing was written", ExitStatus.INTERRUPTED if number is None else 128 + number)
+    return _say(f"interrupted{by}: {_kept}", ExitStatus.INTERRUPTED if number is None else 128 + number)
 
 
 def _say(sentence: str, status: int) -> int:
     text = " ".join(as_options(sentence, _options).split())
     if len(text) > _LONGEST:  # a value out of a damaged file
         text = f"{text[: _LONGEST - 200]} … {text[-200:]}"
+    journal.record(text, logging.ERROR)
     click.echo(f"hsfuse: {text}", err=True)
     return status
 
@@ -124,49 +130,90 @@ class Console:
     options: Mapping[str, str] = field(default_factory=dict)
     """The command's option by parameter of the library."""
 
+    about: str = ""
+    """Which of several inputs is spoken of on stderr, such as `line 4: `."""
+
     def result(self, content: dict[str, Any], text: Callable[[], None]) -> None:
         """Print a command's result: as JSON, or by `text` for people."""
         if self.as_json:
-            if "warnings" in content:
-                content["warnings"] = [as_options(sentence, self.options) for sentence in content["warnings"]]
-            click.echo(json.dumps(_plain(content), allow_nan=False))
+            self.line(content)
         else:
             text()
 
+    def line(self, content: dict[str, Any]) -> None:
+        """Print one JSON object in a line of stdout, at once."""
+        if "warnings" in content:
+            content["warnings"] = [as_options(sentence, self.options) for sentence in content["warnings"]]
+        click.echo(json.dumps(_plain(content), allow_nan=False))
+
     def error(self, sentence: str) -> None:
         """Print what is wrong with one of several inputs to stderr, also where warnings are silenced."""
-        _say(sentence, ExitStatus.REFUSED)
+        _say(f"{self.about}{sentence}", ExitStatus.REFUSED)
+
+    def failure(self, error: Exception) -> str:
+        """Print why the work on one of several inputs failed, with `--debug` also where; returns the sentence.
+
+        Raises:
+            click.Abort: A signal is behind it, which ends the whole run.
+        """
+        if signals.received() is not None:
+            raise click.Abort from error
+        if _debug:
+            click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        sentence = as_options(_told(error)[0], self.options)
+        self.error(sentence)
+        return sentence
+
+    def keeps(self, sentence: str) -> None:
+        """What an interrupted run of this command leaves."""
+        global _kept  # noqa: PLW0603 (said by what catches the signal, far above the command)
+        _kept = sentence
 
     def warnings(self, sentences: Sequence[str]) -> None:
         """Print warnings to stderr."""
-        if self.quiet < 2:
-            for sentence in sentences:
-                click.echo(f"warning: {as_options(sentence, self.options)}", err=True)
+        for sentence in sentences:
+            text = f"{self.about}{as_options(sentence, self.options)}"
+            journal.record(text, logging.WARNING)
+            if self.quiet < 2:
+                click.echo(f"warning: {text}", err=True)
 
     def note(self, sentence: str) -> None:
         """Print what the user should know to stderr, unless silenced."""
+        journal.record(f"{self.about}{sentence}")
         if not self.quiet:
-            click.echo(sentence, err=True)
+            click.echo(f"{self.about}{sentence}", err=True)
 
     def detail(self, sentence: str) -> None:
         """Print what `-v` asks for, to stderr."""
+        journal.record(f"{self.about}{sentence}")
         if self.verbose:
-            click.echo(sentence, err=True)
+            click.echo(f"{self.about}{sentence}", err=True)
 
-    def progress(self) -> ProgressBar:
-        """An observer that draws a bar on a terminal, and says a line at either end of a stage elsewhere."""
-        return ProgressBar(silent=self.quiet > 0)
+    def progress(self, *, stages: bool = True) -> ProgressBar:
+        """An observer that draws a bar on a terminal, and says a line at either end of a stage elsewhere.
+
+        Without `stages` it says notes alone elsewhere.
+        """
+        return ProgressBar(silent=self.quiet > 0, stages=stages)
 
     @contextlib.contextmanager
-    def running(self, config: dict[str, str], *, debug: bool) -> Iterator[None]:
-        """Set up logging and GDAL's configuration for the length of a command."""
-        global _debug, _options
-        _debug, _options = debug, self.options
+    def running(self, config: dict[str, str], *, debug: bool, log: str | None = None) -> Iterator[None]:
+        """Set up logging, also into a file `log`, and GDAL's configuration for the length of a command.
+
+        Raises:
+            OutputError: The log cannot be written.
+        """
+        global _debug, _options, _kept, _level  # noqa: PLW0603 (of the process, as logging is)
+        _debug, _options, _kept = debug, self.options, _NOTHING_KEPT
         level = [logging.WARNING, logging.INFO, logging.DEBUG][min(self.verbose, 2)]
         # Details are hsfuse's alone: what libraries have to say below a warning helps nobody on a command line.
         least = logging.ERROR if self.quiet else logging.WARNING
-        logging.basicConfig(level=least, format="%(message)s", stream=sys.stderr)
-        logging.getLogger("hsfuse").setLevel(max(least, level) if self.quiet else level)
+        terminal = logging.StreamHandler(sys.stderr)
+        terminal.addFilter(lambda record: not record.name.startswith("hsfuse") or record.levelno >= _level)
+        logging.basicConfig(level=least, format="%(message)s", handlers=[terminal])
+        _level = max(least, level) if self.quiet else level
+        journal.keep(log)
+        logging.getLogger("hsfuse").setLevel(min(_level, logging.INFO) if log else _level)
         logging.getLogger("rasterio").setLevel(logging.CRITICAL)
         if not config:
             yield
@@ -215,22 +262,24 @@ def _as_rasterio_takes(config: dict[str, str]) -> dict[str, Any]:
 class ProgressBar:
     """Follows the work of the library; see `hsfuse.progress.Progress`."""
 
-    def __init__(self, *, silent: bool) -> None:
-        """Say nothing at all if `silent`."""
-        self.silent = silent
+    def __init__(self, *, silent: bool, stages: bool = True) -> None:
+        """Say nothing at all if `silent`; without `stages` nothing of them where there is no terminal."""
+        self.silent, self.stages = silent, stages
         self._bar: Any = None
         self._stage, self._total, self._started = "", 0, 0.0
 
     def start(self, stage: str, total: int, unit: str = "tiles") -> None:
         """A stage of `total` steps begins."""
+        self._close()  # of a stage that broke off
         self._stage, self._total, self._started = stage, total, time.monotonic()
+        journal.record(stage if unit == "percent" else f"{stage}: {total} {unit}")
         if self.silent:
             return
         if sys.stderr.isatty():
             from tqdm import tqdm  # noqa: PLC0415 (only on a terminal)
 
             self._bar = tqdm(total=total, desc=stage, unit=f" {unit}", file=sys.stderr)
-        else:
+        elif self.stages:
             click.echo(stage if unit == "percent" else f"{stage}: {total} {unit}", err=True)
 
     def advance(self, steps: int = 1) -> None:
@@ -240,6 +289,7 @@ class ProgressBar:
 
     def note(self, sentence: str) -> None:
         """A line beside the bar."""
+        journal.record(sentence)
         if self.silent:
             return
         if self._bar is not None:
@@ -249,8 +299,14 @@ class ProgressBar:
 
     def finish(self) -> None:
         """The stage is over."""
+        done = f"{self._stage}: done in {time.monotonic() - self._started:.1f} s"
+        journal.record(done)
+        if self._bar is not None:
+            self._close()
+        elif not self.silent and self.stages:
+            click.echo(done, err=True)
+
+    def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-        elif not self.silent:
-            click.echo(f"{self._stage}: done in {time.monotonic() - self._started:.1f} s", err=True)

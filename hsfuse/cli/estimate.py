@@ -49,7 +49,7 @@ def estimate(console: Console, pair: PairRequest, output: str, **choices: Any) -
 
 
 def _content(result: EstimateResult) -> dict[str, Any]:
-    imaging, found = result.pair.imaging, result.pair.estimate
+    imaging, found = result.pair.imaging_on_hsi, result.pair.estimate
     return {
         "output": str(result.output),
         "ratio": imaging.ratio,

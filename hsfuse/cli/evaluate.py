@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _ONE_OF_BOTH = "pass either the reference (`reference`) or the two images that were fused (`hsi` and `msi`)"
 _OF_THE_PAIR = (
-    "srf", "psf", "hsi_bands", "msi_bands", "wavelengths", "msi_wavelengths", "mask", "allow_shift", "coregister",
+    "srf", "psf", "hsi_bands", "msi_bands", "wavelengths", "msi_wavelengths", "mask", "resolution", "allow_shift",
+    "coregister",
 )  # fmt: skip
 """Options that say nothing about a reference."""
 _INPUT, _PAIR, _OUTPUT = "Input", "Without a reference", "Output"
@@ -51,6 +52,10 @@ _UNITS = {"psnr": "dB", "sam": "°", "consistency_hsi": "dB", "consistency_msi":
 @options.option(
     "--coregister", is_flag=True, help="Bring the HSI onto the MSI's geolocation, up to 10 HSI pixels off.", group=_PAIR
 )
+@options.option("--grid", type=click.Choice(["hsi", "msi"]), default="hsi", group=_PAIR,
+                help="Whose grid the fused image has, where its tags do not say.")  # fmt: skip
+@options.option("--resolution", type=float, metavar="METRES", group=_PAIR,
+                help="Its pixel size, where it was asked for and its tags do not say.")  # fmt: skip
 @options.wavelengths
 @options.msi_wavelengths
 @options.mask
@@ -97,7 +102,7 @@ def _refuse_contradictions(reference: str | None, related: dict[str, Any]) -> No
         return
     if hsi is not None or msi is not None:
         raise RequestError(f"a reference and an image of the pair were both given: {_ONE_OF_BOTH}")
-    given = [f"`{name}`" for name in _OF_THE_PAIR if related[name]]
+    given = [f"`{name}`" for name in _OF_THE_PAIR if related[name]] + ["`grid`"] * (related["grid"] != "hsi")
     if given:
         raise RequestError(f"{', '.join(given)} would say nothing about a reference: leave it out, or {_ONE_OF_BOTH}")
 

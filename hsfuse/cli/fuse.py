@@ -11,6 +11,7 @@ from hsfuse.cli import options
 
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
+    from hsfuse.commands.fuse import FuseResult
     from hsfuse.pairs.pair import PairRequest
 
 _MODEL, _RUN, _OUTPUT = "Model", "Run", "Output"
@@ -72,17 +73,7 @@ def fuse(console: Console, pair: PairRequest, output: str, **choices: Any) -> No
     from hsfuse.commands.fuse import fuse as run  # noqa: PLC0415 (imports torch)
 
     result = run(pair, output, progress=console.progress(), **choices)
-    console.warnings(result.warnings)
-    if result.adapted is not None:
-        console.note(result.adapted.sentence)
-    console.detail(
-        f"{result.tiles} tiles of {result.tile} HSI pixels, overlap {result.overlap}, on {result.device} in "
-        f"{result.precision}; MSI {'resampled' if result.resampled else 'as it is'}"
-    )
-    for group in result.sharpened:
-        console.detail(f"sharpened: {group.sentence}")
-    for name, value in result.fitted.items():
-        console.detail(f"{name}: {value}")
+    tell(console, result)
     console.result(
         asdict(result),
         lambda: click.echo(
@@ -90,3 +81,19 @@ def fuse(console: Console, pair: PairRequest, output: str, **choices: Any) -> No
             f"{result.model}, {result.seconds:.1f} s, {result.peak_memory_mb:.0f} MB"
         ),
     )
+
+
+def tell(console: Console, result: FuseResult) -> None:
+    """What a user should know of one fused pair, and its details, on stderr."""
+    console.warnings(result.warnings)
+    if result.adapted is not None:
+        console.note(result.adapted.sentence)
+    console.detail(
+        f"{result.tiles} tiles of {result.tile} HSI pixels, overlap {result.overlap}, on {result.device} in "
+        f"{result.precision}; HSI {'resampled' if result.hsi_resampled else 'as it is'}, "
+        f"MSI {'resampled' if result.resampled else 'as it is'}"
+    )
+    for group in result.sharpened:
+        console.detail(f"sharpened: {group.sentence}")
+    for name, value in result.fitted.items():
+        console.detail(f"{name}: {value}")

@@ -10,6 +10,8 @@ import click
 
 from hsfuse.cli import options
 from hsfuse.cli.console import ExitStatus
+from hsfuse.cli.fuse import fuse
+from hsfuse.cli.words import as_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,6 +48,11 @@ def info(console: Console, scenes: tuple[str, ...]) -> None:
         console.error(sentence)
     if result.unreadable or (result.pair is not None and not result.pair.fusible):
         raise click.exceptions.Exit(ExitStatus.REFUSED)
+
+
+def _of_fuse(sentence: str) -> str:
+    """What is said of a pair speaks of the options of the command that would fuse it."""
+    return as_options(sentence, options.option_names(fuse))
 
 
 def _numbers(values: Iterable[float] | None) -> list[float | None] | None:
@@ -92,12 +99,12 @@ def _pair(pair: PairInfo | None) -> dict[str, Any] | None:
         "hsi": pair.hsi,
         "msi": pair.msi,
         "fusible": pair.fusible,
-        "reason": pair.reason,
+        "reason": None if pair.reason is None else _of_fuse(pair.reason),
         "ratio": pair.ratio,
         "overlap": None if pair.overlap is None else {"width": pair.overlap[0], "height": pair.overlap[1]},
         "overlap_share": pair.overlap_share,
         "resampled": pair.resampled,
-        "warnings": list(pair.warnings),
+        "warnings": [_of_fuse(warning) for warning in pair.warnings],
         "next": pair.next_command,
     }
 
@@ -184,8 +191,8 @@ def _band_table(told: SceneInfo) -> Table:
 
 def _verdict(pair: PairInfo) -> str:
     if not pair.fusible or pair.overlap is None:
-        return f"cannot be fused: {pair.reason}"
-    notes = "".join(f"\nwarning: {warning}" for warning in pair.warnings)
+        return f"cannot be fused: {_of_fuse(pair.reason or '')}"
+    notes = "".join(f"\nwarning: {_of_fuse(warning)}" for warning in pair.warnings)
     way = "the MSI would be resampled" if pair.resampled else "the grids nest"
     share = "" if pair.overlap_share is None else f" ({100 * pair.overlap_share:.0f} % of the HSI)"
     return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -24,6 +25,7 @@ _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 
 _MESSAGES = "Messages"
+_OUTPUT = "Output"
 
 
 class GroupedOption(click.Option):
@@ -35,6 +37,21 @@ class GroupedOption(click.Option):
         super().__init__(*args, **kwargs)
         self.group = group
 
+    @property
+    def column(self) -> str:
+        """Its longest name without dashes: what its column in a table is called."""
+        return max(self.opts, key=len).lstrip("-")
+
+    @property
+    def names_file(self) -> bool:
+        """Whether its value is, or may be, the name of a file: its metavar says so."""
+        return (self.metavar or "").startswith(("FILE", "SRC"))
+
+    @property
+    def writes(self) -> bool:
+        """Whether it names a file to write."""
+        return self.names_file and self.group == _OUTPUT
+
 
 class GroupedCommand(click.Command):
     """A command whose help shows its options by group, in the order of their first option."""
@@ -43,6 +60,8 @@ class GroupedCommand(click.Command):
         """Write one section a group."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
+            if isinstance(parameter, click.Argument):  # the usage and the text above name it
+                continue
             record = parameter.get_help_record(ctx)
             if record is not None:
                 groups.setdefault(getattr(parameter, "group", _MESSAGES), []).append(record)
@@ -61,9 +80,18 @@ def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
-        def run(*, as_json: bool, quiet: int, verbose: int, debug: bool, config: dict[str, str], **values: Any) -> Any:
+        def run(
+            *,
+            as_json: bool,
+            quiet: int,
+            verbose: int,
+            debug: bool,
+            log: str | None,
+            config: dict[str, str],
+            **values: Any,
+        ) -> Any:
             console = Console(as_json, quiet, verbose, option_names(click.get_current_context().command))
-            with console.running(config, debug=debug):
+            with console.running(config, debug=debug, log=log):
                 return function(console, **values)
 
         # click lists parameters from the bottom up: what stands first in its list comes last in the help
@@ -74,6 +102,15 @@ def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
         return click.command(name, cls=GroupedCommand)(run)
 
     return decorate
+
+
+def own_options(command: click.Command) -> list[GroupedOption]:
+    """The options of a command without those that every command has."""
+    return [
+        parameter
+        for parameter in command.params
+        if isinstance(parameter, GroupedOption) and parameter.group != _MESSAGES
+    ]
 
 
 def option_names(command: click.Command) -> dict[str, str]:
@@ -166,6 +203,21 @@ class ShiftType(_ParamType):
         return x, y
 
 
+class ShardType(_ParamType):
+    """`K/N`: the K-th of N shares."""
+
+    name = "K/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Make two whole numbers."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", str(value))
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            self.fail(f"{value!r} is not K/N with K from 1 to N, such as 3/10", param, ctx)
+        return int(match[1]), int(match[2])
+
+
 def _as_dict(ctx: click.Context, param: click.Parameter, value: Any) -> dict[str, str]:  # noqa: ARG001 (click's)
     return dict(value)
 
@@ -186,6 +238,7 @@ _COMMON = (
         group=_MESSAGES,
     ),
     option("-v", "--verbose", count=True, show_default=False, help="More detail; -vv: more.", group=_MESSAGES),
+    option("--log", metavar="FILE", help="Append all that is said, with the time, to a file.", group=_MESSAGES),
     option("--debug", is_flag=True, help="Show a traceback on an error.", group=_MESSAGES),
     pairs("--config", help="GDAL configuration option, repeatable.", group=_MESSAGES),
 )
@@ -205,17 +258,52 @@ def noun(
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def run(*args: Any, **values: Any) -> Any:
-            module, _, cls = kind.rpartition(".")
-            made = getattr(importlib.import_module(module), cls)(**{field: values.pop(field) for field in fields})
-            return function(*args, **{name: made}, **values)
+            return function(*args, **made.of(values))
 
         others = len(run.__dict__.get("__click_params__", []))
         for add in reversed(parts):
             run = add(run)
         fields = [str(parameter.name) for parameter in run.__dict__["__click_params__"][others:]]
+        made = _Noun(name, kind, tuple(fields))
+        run.__dict__[_NOUNS] = (made, *run.__dict__.get(_NOUNS, ()))
         return run
 
     return decorate
+
+
+_NOUNS = "__nouns__"
+
+
+@dataclass(frozen=True)
+class _Noun:
+    """How some options of a command become one noun of the library."""
+
+    name: str
+    kind: str
+    fields: tuple[str, ...]
+
+    def of(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The noun in the place of the options that make it."""
+        module, _, cls = self.kind.rpartition(".")
+        made = getattr(importlib.import_module(module), cls)(**{field: values[field] for field in self.fields})
+        return {name: value for name, value in values.items() if name not in self.fields} | {self.name: made}
+
+
+def as_nouns(command: click.Command, values: dict[str, Any]) -> dict[str, Any]:
+    """What the function of a command is called with, apart from its `Console`.
+
+    Args:
+        command: Made by `command`.
+        values: Of its parameters, as click has parsed them.
+
+    Raises:
+        RequestError: Values that make no noun.
+    """
+    own = {option.name for option in own_options(command)}
+    taken = {name: value for name, value in values.items() if name in own}
+    for made in getattr(command.callback, _NOUNS, ()):
+        taken = made.of(taken)
+    return taken
 
 
 _INPUT = "Input"
@@ -252,6 +340,14 @@ window = option(
 ratio = option(
     "--ratio", type=click.IntRange(2, 20), help="HSI pixel over MSI pixel.  [default: measured]", group=_INPUT
 )
+grid = option(
+    "--grid", type=click.Choice(["hsi", "msi"]), default="hsi", group=_INPUT,
+    help="Whose grid the output has: the HSI's, its pixels cut into a whole number, or exactly the MSI's pixels.",
+)  # fmt: skip
+resolution = option(
+    "--resolution", type=float, metavar="METRES", group=_INPUT,
+    help="Pixel size of the output, from the corner of --grid's scene.  [default: as --grid says]",
+)  # fmt: skip
 srf = option(
     "--srf", metavar="SRC",
     help="Spectral response: estimate, a sensor (sentinel-2a, sentinel-2a:B2,B3), or a .json, .csv or .txt file.  "
@@ -287,7 +383,7 @@ screen = option(
     "--screen/--no-screen", default=True, group=_INPUT,
     help="Look for undeclared fill, gross values and bands without an image, or take every number as it is.",
 )  # fmt: skip
-overwrite = option("--overwrite", is_flag=True, help="Replace an existing output.", group="Output")
+overwrite = option("--overwrite", is_flag=True, help="Replace an existing output.", group=_OUTPUT)
 device = option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.", group=_RUN)
 precision = option(
     "--precision", default="auto", type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
@@ -303,7 +399,7 @@ seed = option(
 )  # fmt: skip
 
 relation = (
-    hsi_bands, msi_bands, window, ratio, wavelengths, msi_wavelengths, mask, quality_mask, screen,
+    hsi_bands, msi_bands, window, ratio, grid, resolution, wavelengths, msi_wavelengths, mask, quality_mask, screen,
     srf, psf, allow_shift, coregister,
 )  # fmt: skip
 """How the scenes of a `PairRequest` are read and related, in the order of the help."""

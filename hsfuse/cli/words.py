@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rich.console import Console
+
+_WIDE = 140  # characters, where no terminal says how many there are
 _PARAMETER = re.compile(r"`([a-z_]+)(?:=([^`]*))?`")
 
 
@@ -36,3 +39,11 @@ def figure(value: float, shape: str, undefined: str = "–") -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     return format(value, shape)
+
+
+def wide_terminal() -> Console:
+    """Standard output for tables of many columns: as wide as the terminal, and wide where there is none."""
+    from rich.console import Console as Terminal  # noqa: PLC0415 (only for people)
+
+    terminal = Terminal()
+    return terminal if terminal.is_terminal else Terminal(width=_WIDE)

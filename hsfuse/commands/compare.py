@@ -205,7 +205,7 @@ def compare(
         pair=found,
         device=compute.device,
         precision=compute.precision,
-        warnings=tuple(dict.fromkeys((*found.findings, *found.warnings, *resolution.warnings, *warnings))),
+        warnings=tuple(dict.fromkeys((*found.warnings, *resolution.warnings, *warnings))),
     )
     if csv is not None:
         write_csv(csv, _table(comparison), overwrite=overwrite)

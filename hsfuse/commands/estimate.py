@@ -94,7 +94,7 @@ def estimate(
     with contextlib.ExitStack() as picture:  # moved into place last: with an interrupt while drawing neither is left
         if plot is not None:
             _draw(picture.enter_context(written_whole(plot, overwrite=overwrite)), found)
-        found.imaging.save(path, overwrite=overwrite)
+        found.imaging_on_hsi.save(path, overwrite=overwrite)
     return EstimateResult(output=path, pair=found)
 
 
@@ -113,4 +113,4 @@ def _draw(path: Path, pair: Pair) -> None:
     if pair.estimate is not None and pair.estimate.sensor:
         name = pair.estimate.sensor
     published = load_table(name) if name in sensor_names() else None
-    plot_imaging(path, pair.imaging, published=published, shift=pair.shift)
+    plot_imaging(path, pair.imaging_on_hsi, published=published, shift=pair.shift)

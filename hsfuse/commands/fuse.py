@@ -66,7 +66,13 @@ class FuseResult:
     """In HSI pixels."""
 
     resampled: bool
-    """Whether the MSI was resampled onto the HSI's grid."""
+    """Whether the MSI was resampled onto the output's grid."""
+
+    hsi_resampled: bool
+    """Whether the HSI was: displaced, or laid on a grid on which its pixels do not fall."""
+
+    pixel_size: tuple[float, float]
+    """Width and height of a pixel of the output, in units of its CRS."""
 
     sharpened: tuple[SharpenedBands, ...]
     """Coarser MSI bands that were sharpened by finer ones first."""
@@ -192,15 +198,13 @@ def fuse(
         overlap=run.plan.rows.overlap,
         resampled=found.scenes.resampled,
         sharpened=found.scenes.msi.sharpened,
+        hsi_resampled=found.scenes.places is not None,
+        pixel_size=found.fine_grid.pixel_size,
         fitted={key.lower(): value for key, value in run.facts.items()},
         adapted=adapted,
         shift=None if found.shift is None else (found.shift.x, found.shift.y),
         displacement=None if found.coregistration is None else found.coregistration.summary(),
         seconds=time.monotonic() - started,
         peak_memory_mb=peak_megabytes(),
-        warnings=tuple(
-            dict.fromkeys(
-                (*found.findings, *found.warnings, *(() if untrained is None else (untrained,)), *run.warnings)
-            )
-        ),
+        warnings=tuple(dict.fromkeys((*found.warnings, *(() if untrained is None else (untrained,)), *run.warnings))),
     )

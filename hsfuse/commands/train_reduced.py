@@ -236,7 +236,7 @@ class _Made:
         validation["trained"] = trained
         if not self.interrupted:
             self.files.checkpoint.unlink(missing_ok=True)
-        warnings = [sentence for pair in self.pairs for sentence in (*pair.findings, *pair.warnings)] + warnings
+        warnings = [sentence for pair in self.pairs for sentence in pair.warnings] + warnings
         if best.step == 0:
             warnings.append("training brought nothing better than what it started from: that is what was written")
         return TrainResult(

@@ -19,7 +19,7 @@ from hsfuse.metrics import FusedView
 from hsfuse.pairs.coregistration import Coregistration
 from hsfuse.pairs.pair import Pair
 from hsfuse.progress import SILENT
-from hsfuse.scenes import PixelWindow, Scene, ScenePair, nesting_offset
+from hsfuse.scenes import OutputGrid, PixelWindow, Scene, nesting_offset
 
 if TYPE_CHECKING:
     import os
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hsfuse.imaging import ImagingModel
     from hsfuse.pairs.pair import PairRequest
     from hsfuse.progress import Progress
+    from hsfuse.scenes import ScenePair
 
 _TILE_NUMBERS = 2**24  # of the fused image held at a time
 _KNOWN = 0.999  # share of a blurred pixel's weight that lies on valid pixels
@@ -60,7 +61,7 @@ class FusedViews:
     ) -> FusedViews:
         """Open the three images and find their imaging model.
 
-        A fused image that says how it was coregistered is held against its pair in the same way.
+        A fused image that says how it was coregistered, or which grid it has, is held against its pair in the same way.
 
         Args:
             fused: The fused image; it may show a part of the pair.
@@ -72,6 +73,9 @@ class FusedViews:
         """
         image = Scene.open(str(fused), screen=False)
         placed = Coregistration.of_tags(image.tags, image.path)
+        output = OutputGrid.of_tags(image.tags, image.path)
+        if not isinstance(pair, Pair) and output is not None:
+            pair = replace(pair, grid=output.grid, resolution=output.resolution)
         if not isinstance(pair, Pair) and placed is None and pair.coregister:
             pair = opened(pair, progress=progress)
         if isinstance(pair, Pair):
@@ -84,14 +88,10 @@ class FusedViews:
         column, row = _place(image, scenes)
         area = _whole_pixels(image, scenes, column, row)
         if not isinstance(pair, Pair) or (match.other, area) != (scenes.hsi_bands, scenes.window):
-            part = ScenePair.open(
-                scenes.hsi, scenes.msi,
-                hsi_bands=match.other, msi_bands=scenes.msi_bands, window=area, ratio=scenes.ratio,
-            )  # fmt: skip
-            part = replace(part, moved_by=scenes.moved_by, displacement=scenes.displacement)
+            part = scenes.part(area, match.other)
             pair = Pair.of_scenes(part, replace(request, coregister=False), coregistration=placed)
         window = pair.window.scaled(pair.ratio)
-        warnings = [*match.warnings, *pair.findings, *pair.warnings]
+        warnings = [*match.warnings, *pair.warnings]
         if not pair.agreement.radiometry.follows.all():
             unlike = np.flatnonzero(~pair.agreement.radiometry.follows)
             names = ", ".join(pair.imaging.srf.msi_bands[band] for band in unlike)
@@ -138,7 +138,7 @@ class FusedViews:
 
 def _place(image: Scene, pair: ScenePair) -> tuple[int, int]:
     """Column and row of the fine grid over the whole HSI at which the fused image begins."""
-    fine, ours = pair.hsi.grid.refine(pair.ratio), image.grid
+    fine, ours = pair.fine, image.grid
     unplaced = not pair.hsi.grid.has_transform and not ours.has_transform
     if unplaced and (ours.width, ours.height) == (fine.width, fine.height):
         return 0, 0
@@ -146,10 +146,19 @@ def _place(image: Scene, pair: ScenePair) -> tuple[int, int]:
     place = nesting_offset(ours, fine) if one_crs else None
     if place is None:
         raise PairError(
-            f"{image.path} (pixels of {ours.describe_pixel()}) does not lie on the grid of {pair.hsi.path} cut into "
-            f"{pair.ratio}×{pair.ratio} (pixels of {fine.describe_pixel()}): give the HSI that it was fused from"
+            f"{image.path} (pixels of {ours.describe_pixel()}) does not lie on the grid of {_grid_of(pair)} (pixels of "
+            f"{fine.describe_pixel()}): give the pair that it was fused from"
         )
     return place
+
+
+def _grid_of(pair: ScenePair) -> str:
+    """What a fused image of the pair would lie on."""
+    output = pair.output
+    if output.refines_hsi:
+        return f"{pair.hsi.path} cut into {pair.ratio}×{pair.ratio}"
+    leader = pair.hsi.path if output.grid == "hsi" else pair.msi.path
+    return leader if output.resolution is None else f"{leader} at {output.resolution:g} m"
 
 
 def _whole_pixels(image: Scene, pair: ScenePair, column: int, row: int) -> PixelWindow:

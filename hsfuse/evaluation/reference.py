@@ -10,7 +10,7 @@ import numpy as np
 from hsfuse.errors import PairError, RequestError
 from hsfuse.metrics import FullReference, FullReferenceScores, WindowedReference
 from hsfuse.pairs.coregistration import SHIFT_TAG
-from hsfuse.scenes import PixelWindow, nesting_offset
+from hsfuse.scenes import OutputGrid, PixelWindow, nesting_offset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,13 +56,15 @@ class Reference:
 
     @classmethod
     def of_image(cls, fused: Scene, reference: Scene) -> Reference:
-        """The reference of a fused image on the very same grid, or of a coregistered one that shares pixels with it.
+        """The reference of a fused image on the very same grid, or of one that was moved and shares pixels with it:
+        coregistered, or on a grid other than the HSI's.
 
         Raises:
             PairError: Grids or bands do not match.
         """
         offset, left_out = (0, 0), ""
-        if SHIFT_TAG in fused.tags:
+        output = OutputGrid.of_tags(fused.tags, fused.path)
+        if SHIFT_TAG in fused.tags or not (output is None or output.refines_hsi):
             offset, left_out = _common_pixels(fused, reference)
         else:
             _require_one_grid(fused, reference)
@@ -79,7 +81,7 @@ class Reference:
         """
         fine, theirs = pair.fine_grid, reference.grid
         place: tuple[int, int] | None = pair.window.column * pair.ratio, pair.window.row * pair.ratio
-        if pair.was_moved:
+        if pair.was_moved or pair.led_by_hsi is not None:
             place = pair.msi_offset
         if theirs.has_transform:
             place = None if _other_crs(fine, theirs) else nesting_offset(fine, theirs)
@@ -87,8 +89,8 @@ class Reference:
         if inside is None or not theirs.window.contains(inside):
             raise PairError(
                 f"{reference.path} ({theirs.width}×{theirs.height} pixels of {theirs.describe_pixel()}) is not on the "
-                f"grid of what will be fused ({fine.width}×{fine.height} pixels of {fine.describe_pixel()}, the HSI's "
-                f"cut into {pair.ratio}×{pair.ratio}): give a reference that covers it pixel by pixel"
+                f"grid of what will be fused ({fine.width}×{fine.height} pixels of {fine.describe_pixel()}, of ratio "
+                f"{pair.ratio} to the HSI's): give a reference that covers it pixel by pixel"
             )
         chosen = pair.hsi.bands.select(pair.hsi_bands)
         match = match_bands(pair.hsi.path, chosen, range(len(chosen)), reference)
@@ -240,7 +242,7 @@ def undefined_bands(scores: FullReferenceScores, path: str, bands: Sequence[int]
 
 
 def _common_pixels(fused: Scene, reference: Scene) -> tuple[tuple[int, int], str]:
-    """Column and row of the reference at which a coregistered image begins, and a sentence about what is left out.
+    """Column and row of the reference at which an image that was moved begins, and a sentence about what is left out.
 
     Raises:
         PairError: Their pixels do not coincide, or they have none in common.
@@ -249,8 +251,9 @@ def _common_pixels(fused: Scene, reference: Scene) -> tuple[tuple[int, int], str
     place = None if _other_crs(ours, theirs) else nesting_offset(ours, theirs)
     if place is None:
         raise PairError(
-            f"{fused.path} (pixels of {ours.describe_pixel()}) was coregistered, but its pixels are not those of "
-            f"{reference.path} ({theirs.describe_pixel()}): give a reference on the MSI's grid"
+            f"{fused.path} (pixels of {ours.describe_pixel()}) was coregistered or has another grid than the HSI's, "
+            f"but its pixels are not those of {reference.path} ({theirs.describe_pixel()}): give a reference on the "
+            "MSI's grid"
         )
     common = ours.window.shifted(*place).intersection(theirs.window)
     if common is None:

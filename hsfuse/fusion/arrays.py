@@ -83,7 +83,7 @@ def fuse_arrays(
         msi, "msi", wavelength_nm=bands.get("msi_wavelength_nm"), fwhm_nm=bands.get("msi_fwhm_nm"), screen=screen
     )
     job = Job(choose_method(model, weights), compute or Compute(), tiling, seed)
-    scenes = replace(ScenePair.open(first, second, ratio=ratio), warnings=())
+    scenes = replace(ScenePair.open(first, second, ratio=ratio), notes=())
     pair = Pair.of_scenes(scenes, PairRequest("hsi", "msi", srf=srf, psf=psf, ratio=ratio))
     area, used = pair.area, list(pair.scenes.hsi_bands)
     sink = FusedArray((len(used), area.height * ratio, area.width * ratio))

@@ -123,14 +123,16 @@ class _Line:
     def stage(self, work: Callable[[], None]) -> Iterator[None]:
         """Run `work` in a thread beside the block, and wait for it at the end of the block."""
         ended = threading.Event()
-        threading.Thread(target=self._guarded, args=(work, ended)).start()
+        thread = threading.Thread(target=self._guarded, args=(work, ended))
         try:
+            thread.start()  # waits for the thread to run: a signal may come when it does and nobody has been told
             yield
         except BaseException:
             self._stopped.set()
             raise
         finally:
-            self._wait(ended)
+            if thread.is_alive():
+                self._wait(ended)
             if self._error is not None and self._stopped.is_set():
                 error, self._error = self._error, None
                 raise error

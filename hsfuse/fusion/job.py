@@ -237,7 +237,7 @@ class Job:
 
     def _tags(self, pair: Pair) -> dict[str, str]:
         """How the output was made, for its dataset."""
-        fwhm = pair.imaging.psf.fwhm
+        fwhm = pair.imaging_on_hsi.psf.fwhm
         tags = {
             "HSFUSE_VERSION": __version__,
             "HSFUSE_MODEL": self.method.name,
@@ -249,6 +249,8 @@ class Job:
         }
         if pair.scenes.msi.sharpened:
             tags["HSFUSE_SHARPENED"] = "; ".join(group.sentence for group in pair.scenes.msi.sharpened)
+        if not pair.scenes.output.refines_hsi:
+            tags |= pair.scenes.output.tags()
         if pair.coregistration is not None:
             tags |= pair.coregistration.tags()
         weights = self.method.weights

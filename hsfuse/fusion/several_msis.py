@@ -6,6 +6,7 @@ Sentinel-2 takes four bands at 10 m and six at 20 m. Interpolated to 10 m the si
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -62,8 +63,9 @@ def open_scenes(
     lead, others, said = _in_order(hsi, _chosen(request, scenes))
     pair = request.related(hsi, lead.scene, lead.index)
     _refuse_doubles([lead, *others])
-    margin = (_MARGIN + (_COREGISTERED if request.coregister else 0)) * pair.ratio
-    area = window_over(pair.grid, lead.scene.grid, margin) or lead.scene.grid.window
+    margin = _MARGIN + (_COREGISTERED if request.coregister else 0)
+    pixels = math.ceil(margin * times(hsi.grid, lead.scene.grid))
+    area = window_over(pair.grid, lead.scene.grid, pixels) or lead.scene.grid.window
     place = Workplace(_name(request), None if beside is None else Path(beside), compute, request.screen, progress)
     for part in others:
         bring = joined if times(part.scene.grid, lead.scene.grid) < _SAME else sharpened
@@ -71,7 +73,7 @@ def open_scenes(
         area, said = lead.scene.grid.window, [*said, *remarks]
     if others:
         pair = request.related(hsi, lead.scene)
-    return replace(pair, warnings=tuple(dict.fromkeys((*said, *pair.warnings))))
+    return replace(pair, notes=tuple(dict.fromkeys((*said, *pair.notes))))
 
 
 def _paths(request: PairRequest) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ FORMAT = "hsfuse-imaging/1"
 
 _MOST_BYTES = 2**26
 _MOST_RATIO = 100
+_SAME_PIXELS = 1e-3  # of a pixel
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,13 @@ class ImagingModel:
     def blur(self) -> BlurDecimate:
         """B, with the shift in it."""
         return BlurDecimate(self.psf.shifted(self.shift))
+
+    def seen_from(self, matrix: NDArray[np.float64]) -> ImagingModel:
+        """The same two sensors with Y on other pixels of the same ratio; see `PointSpread.seen_from`."""
+        if np.abs(matrix - np.eye(2)).max() < _SAME_PIXELS:
+            return self
+        x, y = np.linalg.solve(matrix, np.array(self.shift)).tolist()
+        return replace(self, psf=self.psf.seen_from(matrix), shift=(x, y))
 
     def to_dict(self) -> dict[str, Any]:
         """The content of an `hsfuse-imaging/1` file."""

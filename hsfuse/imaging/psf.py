@@ -29,6 +29,8 @@ FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 MOST_HSI_PIXELS = 32
 """Edge of the largest kernel, in HSI pixels: a wide blur and a shift of ten pixels have room in it."""
 
+_RIM = 4  # fine pixels, of noughts around a kernel that is interpolated
+
 _LEAST_SIGMA = 1e-3  # fine pixels, below which a Gaussian's samples would all be nought
 
 
@@ -112,6 +114,26 @@ class PointSpread:
         moved = ndimage.shift(np.pad(self.kernel, margin), (y, x), order=3, mode="constant")
         moved = np.clip(moved, 0, None)
         return PointSpread(moved / moved.sum(), self.ratio)
+
+    def seen_from(self, matrix: NDArray[np.float64]) -> PointSpread:
+        """The same blur on fine pixels of another size, shape or direction, its ratio kept.
+
+        Args:
+            matrix: Steps in these fine pixels of steps in the others, (x, y) to (x, y), shape (2, 2).
+
+        Raises:
+            ImagingError: The kernel would be too large.
+        """
+        reach = float(np.abs(np.linalg.inv(matrix)).sum(axis=1).max()) * len(self.kernel) / 2
+        check_kernel_edge(2 * reach, self.ratio)
+        taps = self.ratio + 2 * max(math.ceil(reach - self.ratio / 2), 0)
+        axis = np.arange(taps) - (taps - 1) / 2
+        x, y = np.einsum("ij,jhw->ihw", matrix, np.stack(np.meshgrid(axis, axis)))
+        middle = _RIM + (len(self.kernel) - 1) / 2
+        # A cubic spline leaves the width as it is; constant or linear pieces would add to it.
+        kernel = ndimage.map_coordinates(np.pad(self.kernel, _RIM), [y + middle, x + middle], order=3, mode="constant")
+        kernel = np.clip(kernel, 0, None)
+        return PointSpread(kernel / kernel.sum(), self.ratio)
 
     @cached_property
     def fwhm(self) -> tuple[float, float]:

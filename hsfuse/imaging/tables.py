@@ -84,6 +84,11 @@ class SensorTable:
         return np.asarray(weight @ self.wavelength_nm / weight.sum(axis=1), dtype=np.float64)
 
     @property
+    def fwhm_nm(self) -> NDArray[np.float64]:
+        """Width of each band between the outermost points at half of its maximum, in nm, shape (c,)."""
+        return np.array([_width(self.wavelength_nm, row) for row in self.response])
+
+    @property
     def default_bands(self) -> tuple[str, ...]:
         """The bands that a sensor's name means: Sentinel-2's four of 10 m, otherwise all."""
         return TEN_METRE_BANDS if self.name.startswith("sentinel-2") else self.bands
@@ -106,6 +111,20 @@ class SensorTable:
         """The responses at other wavelengths (nm), linearly interpolated, shape (c, n)."""
         rows = [np.interp(wavelength_nm, self.wavelength_nm, row, left=0, right=0) for row in self.response]
         return np.stack(rows)
+
+
+def _width(wavelength_nm: NDArray[np.float64], response: NDArray[np.float64]) -> float:
+    """Between the outermost crossings of one half, linearly interpolated; what does not fall below ends at the end."""
+    above = np.flatnonzero(response >= 0.5)
+    edges = []
+    for inside, step in ((above[0], -1), (above[-1], 1)):
+        outside = inside + step
+        if not 0 <= outside < response.size:
+            edges.append(wavelength_nm[inside])
+            continue
+        share = (response[inside] - 0.5) / (response[inside] - response[outside])
+        edges.append(wavelength_nm[inside] + share * (wavelength_nm[outside] - wavelength_nm[inside]))
+    return float(edges[1] - edges[0])
 
 
 def sensor_names() -> tuple[str, ...]:

@@ -66,7 +66,7 @@ class Coregistration:
         """Look for the HSI up to ten of its pixels around its nominal place.
 
         Args:
-            scenes: On their nominal ground.
+            scenes: On their nominal ground, led by the HSI.
             srf: As of `find_imaging`.
             psf: As of `find_imaging`.
 
@@ -96,7 +96,8 @@ class Coregistration:
             PairError: Nothing of the part wanted is covered there.
         """
         displacement = None if self.field is None else Displacement(self.field, self.x, self.y)
-        return scenes.moved(self.x, self.y).displaced(displacement)
+        nominal = scenes.led_by_hsi or scenes
+        return nominal.moved(self.x, self.y).displaced(displacement).laid_on(scenes.output)
 
     @property
     def largest(self) -> float:

@@ -1,4 +1,4 @@
-"""A displaced HSI on the MSI's geolocation, resampled with the MSI's help.
+"""An HSI on other pixels than its own, resampled with the MSI's help: displaced, or laid on another grid.
 
 What the MSI tells of the HSI needs no interpolation: Y ≈ A (P B), and P B is to be had at any place. Only the rest,
 Y − A (P B) at the HSI's own pixels, is interpolated, and A (P B) of the place added: regression kriging (Hengl,
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsfuse.imaging import BlurDecimate, SampleBlock
+from hsfuse.imaging import SampleBlock
 from hsfuse.scenes import Block, PixelWindow
 from hsfuse.scenes.displaced import sampled
 
@@ -39,41 +39,45 @@ class Guidance:
     psf: PointSpread
     """B with what shift there is left."""
 
+    psf_on_hsi: PointSpread
+    """The same on the HSI's own pixels."""
+
     @classmethod
-    def fit(cls, patches: Sequence[PairBlock], imaging: ImagingModel) -> Guidance:
+    def fit(cls, patches: Sequence[PairBlock], on_hsi: ImagingModel, imaging: ImagingModel) -> Guidance:
         """Least squares of Y on P B.
 
         Args:
             patches: Parts of the pair on the HSI's own pixels, as fits should see them.
-            imaging: B between the two.
+            on_hsi: B between the two there.
+            imaging: B on the pixels that are wanted.
         """
-        psf = imaging.psf.shifted(imaging.shift)
+        psf, wanted = on_hsi.psf.shifted(on_hsi.shift), imaging.psf.shifted(imaging.shift)
         pairs = [_both(block, psf) for block in patches]
         hsi = np.concatenate([spectra for spectra, _ in pairs], axis=1)
         msi = np.concatenate([degraded for _, degraded in pairs], axis=1)
         if msi.shape[1] <= len(msi):
-            return cls(np.zeros((len(hsi), len(msi)), np.float32), psf)
+            return cls(np.zeros((len(hsi), len(msi)), np.float32), wanted, psf)
         hsi, msi = hsi - hsi.mean(axis=1, keepdims=True), msi - msi.mean(axis=1, keepdims=True)
         normal = msi @ msi.T
         normal += _RIDGE * np.diag(normal.diagonal() + 1e-300)
-        return cls(np.linalg.solve(normal, msi @ hsi.T).T.astype(np.float32), psf)
+        return cls(np.linalg.solve(normal, msi @ hsi.T).T.astype(np.float32), wanted, psf)
 
     def read(self, scenes: ScenePair, window: PixelWindow) -> PairBlock:
-        """`ScenePair.read` of displaced scenes with the MSI's help.
+        """`ScenePair.read` of a resampled HSI with the MSI's help.
 
         Where the MSI is not known the HSI is interpolated alone.
         """
-        assert scenes.displacement is not None
+        assert scenes.places is not None
         area = PixelWindow(0, 0, scenes.window.width, scenes.window.height)
         around = _grown(window, self._halo).intersection(area)
         assert around is not None
         block, inner = scenes.read(around), window.shifted(-around.column, -around.row)
         target = window.shifted(scenes.window.column, scenes.window.row)
-        source = scenes.displacement.source_window(target, scenes.hsi.grid)
+        source = scenes.places.source_window(target)
         if source is None:
             return block.crop(inner)
-        degraded, known = self._degraded(block)
-        x, y = scenes.displacement.sources(target)
+        degraded, known = _degraded(block, self.psf)
+        x, y = scenes.places.sources(target)
         rest = sampled(self._rest(scenes, source), x - source.column, y - source.row)
         plain, here = block.crop(inner), (inner.rows, inner.columns)
         helped = plain.hsi_valid & rest.valid & known[here]
@@ -85,14 +89,11 @@ class Guidance:
         around = _grown(source, self._halo).intersection(scenes.hsi.grid.window)
         assert around is not None
         block = scenes.read_on_hsi(around)
-        degraded, known = self._degraded(block)
+        degraded, known = _degraded(block, self.psf_on_hsi)
         inner = source.shifted(-around.column, -around.row)
         part = slice(None), inner.rows, inner.columns
         good = (block.hsi_valid & ~block.hsi_suspect & known)[part[1:]]
         return Block(block.hsi[part] - self._predicted(degraded[part]), good)
-
-    def _degraded(self, block: PairBlock) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        return SampleBlock.whole(block, self.psf.ratio).degraded(self.psf)
 
     def _predicted(self, msi: NDArray[np.float64]) -> NDArray[np.float32]:
         return np.tensordot(self.weights, msi.astype(np.float32), axes=1)
@@ -100,7 +101,12 @@ class Guidance:
     @property
     def _halo(self) -> int:
         """HSI pixels that B reaches beyond its own."""
-        return -(-max(BlurDecimate(self.psf).margin, 0) // self.psf.ratio) + 1
+        margin = max(self.psf.margin, self.psf_on_hsi.margin, 0)
+        return -(-margin // self.psf.ratio) + 1
+
+
+def _degraded(block: PairBlock, psf: PointSpread) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    return SampleBlock.whole(block, psf.ratio).degraded(psf)
 
 
 def _both(block: PairBlock, psf: PointSpread) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -73,6 +73,7 @@ def find_imaging(scenes: ScenePair, sample: Sequence[PairBlock], *, srf: str | N
         ImagingError: A source cannot be read, or the pair does not determine what is to be estimated.
     """
     warnings: list[str] = []
+    srf, psf = (None if source is None else str(source) for source in (srf, psf))  # people pass a `Path`, too
     loaded, srf_source = _load(scenes, srf, warnings)
     index = tuple(range(len(scenes.msi_bands)))
     if loaded is not None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypedDict
 
@@ -13,7 +12,8 @@ from hsfuse.imaging import Agreement
 from hsfuse.pairs.coregistration import Coregistration
 from hsfuse.pairs.guidance import Guidance
 from hsfuse.pairs.imaging_source import find_imaging
-from hsfuse.scenes import MAX_RATIO, PixelWindow, Scene, ScenePair, parse_band_list
+from hsfuse.pairs.misregistration import UNMOVED, corrected, from_where_files_say, judge_shift
+from hsfuse.scenes import MAX_RATIO, OutputGrid, PixelWindow, Scene, ScenePair, parse_band_list
 from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
@@ -25,14 +25,8 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 
 
-WARN_SHIFT = 0.3
-"""HSI pixels of misregistration from which on the user is warned."""
 WARN_DIFFERING = 0.02
 """Share of the pixels that differ between the images from which on the user is warned."""
-UNMOVED = 0.05
-"""HSI pixels up to which nothing is said of a coregistration."""
-REFUSE_SHIFT = 2.0
-"""HSI pixels of misregistration from which on a pair is refused unless it is allowed."""
 
 
 class PairOptions(TypedDict, total=False):
@@ -44,6 +38,8 @@ class PairOptions(TypedDict, total=False):
     msi_bands: str | None
     window: PixelWindow | None
     ratio: int | None
+    grid: str
+    resolution: float | None
     allow_shift: bool
     coregister: bool
     wavelengths: PathLike | None
@@ -58,7 +54,7 @@ class PairRequest:
     """Two scenes, and how they are related.
 
     Raises:
-        RequestError: A ratio outside of 2 to 20.
+        RequestError: A ratio outside of 2 to 20, or an output grid that there is not.
     """
 
     hsi: PathLike
@@ -86,6 +82,12 @@ class PairRequest:
 
     ratio: int | None = None
     """HSI pixel over MSI pixel; measured by default."""
+
+    grid: str = "hsi"
+    """Whose grid the output has: `hsi`, refined by the ratio, or `msi`."""
+
+    resolution: float | None = None
+    """Edge of the output's pixels in metres; by default they are what `grid` has."""
 
     allow_shift: bool = False
     """Go on also above two HSI pixels of misregistration."""
@@ -123,6 +125,12 @@ class PairRequest:
             if not 2 <= self.ratio <= MAX_RATIO or int(self.ratio) != self.ratio:
                 raise RequestError(f"the ratio of a pair is a whole number from 2 to {MAX_RATIO}, got {self.ratio:g}")
             object.__setattr__(self, "ratio", int(self.ratio))
+        _ = self.output
+
+    @property
+    def output(self) -> OutputGrid:
+        """The grid of the output."""
+        return OutputGrid(self.grid, self.resolution)
 
     @property
     def msis(self) -> tuple[str, ...]:
@@ -158,6 +166,7 @@ class PairRequest:
             msi_bands=msi_bands,
             window=self.window,
             ratio=self.ratio,
+            output=self.output,
         )
 
     def open_scenes(self) -> ScenePair:
@@ -197,7 +206,11 @@ class Pair:
     """The rasters; the MSI's bands in use are those that have a row in the model."""
 
     imaging: ImagingModel
-    """R and B between the two images."""
+    """R and B between the two images as they are read."""
+
+    imaging_on_hsi: ImagingModel
+    """The same with Y on the HSI's own pixels; its shift is from where the HSI's file says that it lies, or from
+    where it was brought by coregistration."""
 
     srf_source: str
     """Where R comes from: `estimate`, a sensor or a file."""
@@ -215,8 +228,8 @@ class Pair:
     estimate: Estimate | None
     """Of what was estimated; None where all was given."""
 
-    warnings: tuple[str, ...]
-    """Sentences for the user."""
+    notes: tuple[str, ...]
+    """Sentences for the user about the imaging model, the registration and what differs between the images."""
 
     sample: tuple[PairBlock, ...]
     """Windows spread evenly over the area in use, or all of it if it is small: what statistics are fitted on."""
@@ -252,45 +265,50 @@ class Pair:
             RequestError: The SRF is for other bands.
         """
         if coregistration is None and request.coregister:
-            coregistration = Coregistration.measure(scenes, srf=request.srf, psf=request.psf)
+            coregistration = Coregistration.measure(scenes.led_by_hsi or scenes, srf=request.srf, psf=request.psf)
             scenes = coregistration.apply(scenes)
-        windows = scenes.sample_windows()
-        on_hsi = [scenes.read_on_hsi(window.shifted(scenes.window.column, scenes.window.row)) for window in windows]
+        own = scenes.on_hsi
+        on_hsi = [own.read_on_hsi(window.shifted(own.window.column, own.window.row)) for window in own.sample_windows()]
         if not any(block.fine_valid.any() for block in on_hsi):
             raise PairError(
                 f"{scenes.hsi.path} and {scenes.msi.path} have no valid pixel in common, so there is nothing to fuse: "
                 "choose another pair, or look with `hsfuse info` at what each leaves out"
             )
-        found = find_imaging(scenes, [block.for_fits() for block in on_hsi], srf=request.srf, psf=request.psf)
-        warnings = [*scenes.warnings, *found.warnings]
+        found = find_imaging(own, [block.for_fits() for block in on_hsi], srf=request.srf, psf=request.psf)
+        notes = list(found.warnings)
         if len(found.msi_index) < len(scenes.msi_bands):
-            scenes = replace(scenes, msi_bands=tuple(scenes.msi_bands[band] for band in found.msi_index))
+            scenes = scenes.with_msi_bands(found.msi_index)
             on_hsi = [block.with_msi_bands(found.msi_index) for block in on_hsi]
-        imaging, shift = found.imaging, found.shift
+        on_own, shift = found.imaging, found.shift
+        nominal = found.imaging
+        if coregistration is None and scenes.was_moved:
+            on_own, nominal, shift = from_where_files_say(found, scenes.moved_by)
         if coregistration is not None and coregistration.largest > UNMOVED:
-            warnings.append(_corrected(coregistration))
+            notes.append(corrected(coregistration))
         if shift is not None:
-            _judge(shift, warnings, corrected=coregistration is not None, allowed=request.allow_shift)
-            shift = shift if coregistration is None else shift.moved(coregistration.x, coregistration.y)
+            judge_shift(shift, notes, corrected=coregistration is not None, allowed=request.allow_shift)
+            shift = shift if coregistration is None else shift.moved(*scenes.moved_by)
+        imaging = on_own.seen_from(scenes.steps_on_hsi())
         guidance, sample = None, on_hsi
-        if scenes.displacement is not None:
-            guidance = Guidance.fit([block.for_fits() for block in on_hsi], imaging)
-            sample = [guidance.read(scenes, window) for window in windows]
+        if scenes.places is not None:
+            guidance = Guidance.fit([block.for_fits() for block in on_hsi], on_own, imaging)
+            sample = [guidance.read(scenes, window) for window in scenes.sample_windows()]
         agreement = Agreement.fit([block.for_fits() for block in sample], imaging)
         if agreement.share > WARN_DIFFERING:
-            warnings.append(
+            notes.append(
                 f"{agreement.share:.0%} of the HSI pixels differ between the images (clouds, change, shadow): they are "
                 "fused, but no fit learns from them"
             )
         return cls(
             scenes=scenes,
             imaging=imaging,
+            imaging_on_hsi=nominal,
             srf_source=found.srf_source,
             psf_source=found.psf_source,
             shift=shift,
             coregistration=coregistration,
             estimate=found.estimate,
-            warnings=tuple(dict.fromkeys(warnings)),
+            notes=tuple(notes),
             sample=tuple(sample),
             agreement=agreement,
             request=request,
@@ -298,9 +316,9 @@ class Pair:
         )
 
     @property
-    def findings(self) -> tuple[str, ...]:
-        """Sentences about what was found in the files' numbers, on opening and in all that was read since."""
-        return (*self.scenes.hsi.warnings, *self.scenes.msi.warnings)
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the user, each once: of the scenes, of all that was read of them since, and the notes."""
+        return tuple(dict.fromkeys((*self.scenes.warnings, *self.notes)))
 
     @property
     def ratio(self) -> int:
@@ -372,33 +390,3 @@ def _one_or_several(paths: PathLike | Sequence[PathLike]) -> str | tuple[str, ..
     if not several:
         raise RequestError("there is no MSI: give at least one (`msi`)")
     return several[0] if len(several) == 1 else several
-
-
-def _judge(shift: Misregistration, warnings: list[str], *, corrected: bool, allowed: bool) -> None:
-    """Refuse a misregistration that is too large, and say one that matters."""
-    size = math.hypot(shift.x, shift.y)
-    text = f"the images are misregistered by {size:.2f} HSI pixels (x {shift.x:+.2f}, y {shift.y:+.2f})"
-    if corrected:
-        if size > WARN_SHIFT:
-            warnings.append(f"{text} still after they were coregistered; the imaging model carries it")
-    elif size > REFUSE_SHIFT and not allowed:
-        raise PairError(
-            f"{text}, more than {REFUSE_SHIFT:g}: pass `coregister=True` to bring the HSI onto the MSI's geolocation, "
-            "or `allow_shift=True`"
-        )
-    elif size > WARN_SHIFT:
-        warnings.append(
-            f"{text}: the imaging model carries it, and the output lies where the HSI says that it lies; "
-            "`coregister=True` brings it to where the MSI lies"
-        )
-
-
-def _corrected(found: Coregistration) -> str:
-    """What was done about a misregistration, a sentence for the user."""
-    text = (
-        f"the images are misregistered by {math.hypot(found.x, found.y):.2f} HSI pixels (x {found.x:+.2f}, "
-        f"y {found.y:+.2f}): the output was moved by that and lies where the MSI lies"
-    )
-    if found.field is None:
-        return text
-    return f"{text}; the displacement varies, up to {found.largest:.1f} HSI pixels, and the HSI was resampled along it"

@@ -5,9 +5,13 @@ from hsfuse.scenes.cog import WARN_CLIPPED, CogWriter
 from hsfuse.scenes.encoding import Encoding
 from hsfuse.scenes.extent import GeographicExtent
 from hsfuse.scenes.findings import Finding
-from hsfuse.scenes.grid import MAX_RATIO, Grid, PixelWindow, common_area, integer_ratio, measured_ratio, nesting_offset
+from hsfuse.scenes.grid import Grid, PixelWindow, nesting_offset
+from hsfuse.scenes.naming import seen_from, short_name
+from hsfuse.scenes.output_grid import OutputGrid
+from hsfuse.scenes.overlap import common_area
 from hsfuse.scenes.pair import ScenePair
 from hsfuse.scenes.pair_block import PairBlock
+from hsfuse.scenes.ratio import MAX_RATIO, measured_ratio, whole_ratio
 from hsfuse.scenes.readers import resolutions
 from hsfuse.scenes.scene import Block, Scene
 from hsfuse.scenes.sharpened import SharpenedBands
@@ -23,6 +27,7 @@ __all__ = [
     "Finding",
     "GeographicExtent",
     "Grid",
+    "OutputGrid",
     "PairBlock",
     "PixelWindow",
     "Scene",
@@ -30,9 +35,11 @@ __all__ = [
     "SharpenedBands",
     "StackWriter",
     "common_area",
-    "integer_ratio",
     "measured_ratio",
     "nesting_offset",
     "parse_band_list",
     "resolutions",
+    "seen_from",
+    "short_name",
+    "whole_ratio",
 ]

@@ -1,4 +1,4 @@
-"""Reading a scene along a displacement: its pixels where they lie on another scene, not where the file says.
+"""Reading a scene at other places than its pixels': on another grid, or along a displacement on another scene.
 
 Spectra of neighbouring pixels are mixed, by a cubic spline that goes through every one of them (Unser, Aldroubi & Eden
 1993): of the interpolators of that reach it leaves most of the detail (Thévenaz, Blu & Unser 2000).
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from scipy import ndimage
 
-from hsfuse.scenes.grid import PixelWindow
-from hsfuse.scenes.scene import Block
+from hsfuse.scenes.grid import PixelWindow, map_pixels
+from hsfuse.scenes.scene import Block, no_block
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,22 +52,61 @@ class Displacement:
     y: float
     """The same along the rows."""
 
-    def sources(self, window: PixelWindow) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Columns and rows of the scene, continuous, that show the centres of a window of the moved grid."""
-        x, y = _centres(window)
+    def sources(
+        self, x: NDArray[np.float64], y: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Columns and rows of the scene, continuous, that show what lies at (x, y) of the moved grid."""
         return self.field.hsi_points(x + self.x, y + self.y)
 
-    def source_window(self, window: PixelWindow, grid: Grid) -> PixelWindow | None:
-        """The scene's pixels that a window of the moved grid is interpolated from; None where it has none."""
-        return window_around(*self.sources(window), grid)
+    def targets(
+        self, x: NDArray[np.float64], y: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Columns and rows of the moved grid, continuous, at which lies what the scene shows at (x, y)."""
+        along_x, along_y = self.field.at(x, y)
+        return x + along_x - self.x, y + along_y - self.y
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where a scene shows the pixels of a grid that is not its own."""
+
+    scene: Grid
+    """Of the scene, moved or not."""
+
+    grid: Grid
+    """Of which pixels are wanted, with the same CRS or another."""
+
+    displacement: Displacement | None = None
+    """What the scene shows lies elsewhere than its grid says."""
+
+    def sources(self, window: PixelWindow) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Columns and rows of the scene, continuous, that show the centres of a window of the grid."""
+        x, y = _mapped(*_centres(window), self.grid, self.scene)
+        return (x, y) if self.displacement is None else self.displacement.sources(x, y)
+
+    def source_window(self, window: PixelWindow) -> PixelWindow | None:
+        """The scene's pixels that a window of the grid is interpolated from; None where it has none."""
+        return window_around(*self.sources(window), self.scene)
 
     def targets(self, window: PixelWindow, ratio: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Columns and rows of the moved grid refined by the ratio, continuous, that the fine pixels in a window of the
-        scene show.
+        """Columns and rows of the grid refined by the ratio, continuous, that the fine pixels in a window of the scene
+        show.
         """
         x, y = (axis / ratio for axis in _centres(window.scaled(ratio)))
-        along_x, along_y = self.field.at(x, y)
-        return (x + along_x - self.x) * ratio, (y + along_y - self.y) * ratio
+        if self.displacement is not None:
+            x, y = self.displacement.targets(x, y)
+        x, y = _mapped(x, y, self.scene, self.grid)
+        return x * ratio, y * ratio
+
+
+def _mapped(
+    x: NDArray[np.float64], y: NDArray[np.float64], source: Grid, target: Grid
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Pixel coordinates in another grid, of any shape."""
+    if source == target:
+        return x, y
+    points = map_pixels(np.stack((x.reshape(-1), y.reshape(-1)), axis=1), source, target)
+    return points[:, 0].reshape(x.shape), points[:, 1].reshape(y.shape)
 
 
 def _centres(window: PixelWindow) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -90,25 +129,19 @@ def _inside(x: NDArray[np.float64], y: NDArray[np.float64], width: int, height: 
     return np.asarray((x >= 0) & (x < width) & (y >= 0) & (y < height))
 
 
-def read_displaced(scene: Scene, window: PixelWindow, bands: Sequence[int], displacement: Displacement) -> Block:
-    """A window of a displaced scene, read from its own pixels around it.
+def read_placed(scene: Scene, window: PixelWindow, bands: Sequence[int], places: Places) -> Block:
+    """A window of another grid, interpolated from the scene's own pixels around it.
 
     However an area is cut into windows, the result is the same to float32 rounding.
 
     Raises:
         WorkError: The file breaks off.
     """
-    x, y = displacement.sources(window)
+    x, y = places.sources(window)
     source = window_around(x, y, scene.grid)
     if source is None:
         return no_block(len(bands), window)
     return sampled(scene.read(source, bands), x - source.column, y - source.row)
-
-
-def no_block(bands: int, window: PixelWindow) -> Block:
-    """A window of which nothing is known."""
-    shape = (window.height, window.width)
-    return Block(np.zeros((bands, *shape), np.float32), np.zeros(shape, dtype=bool))
 
 
 def sampled(block: Block, x: NDArray[np.float64], y: NDArray[np.float64]) -> Block:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
-from pyproj import Transformer
+from pyproj import Geod, Transformer
 from pyproj.exceptions import CRSError, ProjError
 from rasterio.windows import Window
 
@@ -23,17 +23,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rasterio.crs import CRS
 
-RATIO_TOLERANCE = 0.02
-"""Largest relative distance of the measured ratio from the integer that is taken for it."""
+_ELLIPSOID = Geod(ellps="WGS84")
 
 NESTING_TOLERANCE = 0.01
 """Two grids nest where their pixels coincide within this part of an MSI pixel."""
-
-# Degrees are so oblong in metres at 78° of latitude; beyond, something else is the matter.
-_MOST_OBLONG = 5.0
-
-MAX_RATIO = 20
-"""Largest ratio of HSI to MSI pixel that is fused."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +99,17 @@ class Grid:
         if not math.isfinite(self.transform.determinant) or self.transform.determinant == 0:
             raise RequestError(f"The geotransform {self.transform.to_gdal()} gives pixels without an area")
 
+    @classmethod
+    def of_dataset(cls, dataset: Any) -> Grid:
+        """Where a dataset of rasterio, or one that answers like it, says that its pixels lie.
+
+        A local CRS that says no more than the name of its unit counts as none.
+
+        Raises:
+            RequestError: Its geotransform gives pixels without an area.
+        """
+        return cls(dataset.width, dataset.height, dataset.transform, _usable_crs(dataset.crs))
+
     @property
     def has_transform(self) -> bool:
         """Whether the file said where its pixels lie; GDAL reports the identity where it did not."""
@@ -128,6 +132,30 @@ class Grid:
         xs, ys = zip(*corners, strict=True)
         return min(xs), min(ys), max(xs), max(ys)
 
+    def coarsen(self, ratio: int) -> Grid:
+        """The grid whose pixels are squares of `ratio` × `ratio` of these, from the upper left, as far as they go."""
+        transform = self.transform @ Affine.scale(ratio)
+        return Grid(self.width // ratio, self.height // ratio, transform, self.crs)
+
+    def pixel_metres(self, x: float | None = None, y: float | None = None) -> tuple[float, float]:
+        """Lengths of a pixel's sides along a row and along a column in metres; without a CRS in whatever unit it has.
+
+        A projected CRS is taken at its word; of degrees the metres are measured at a place.
+
+        Args:
+            x: Of that place, in pixels of the grid; by default its middle.
+            y: Likewise.
+        """
+        if self.crs is None or not self.crs.is_geographic:
+            unit = 1.0 if self.crs is None else float(self.crs.linear_units_factor[1])
+            across, down = self.pixel_size
+            return across * unit, down * unit
+        x, y = self.width / 2 if x is None else x, self.height / 2 if y is None else y
+        ends = np.array([[x - 0.5, y], [x + 0.5, y], [x, y - 0.5], [x, y + 0.5]])
+        longitude, latitude = _apply(self.transform, ends[:, 0], ends[:, 1])
+        _, _, metres = _ELLIPSOID.inv(longitude[::2], latitude[::2], longitude[1::2], latitude[1::2])
+        return float(metres[0]), float(metres[1])
+
     @property
     def window(self) -> PixelWindow:
         """The whole grid as a window."""
@@ -145,9 +173,16 @@ class Grid:
 
     def describe_pixel(self) -> str:
         """A pixel's size with its unit, as error messages give it: `30 m`."""
-        x, y = self.pixel_size
-        size = f"{x:.6g}" if math.isclose(x, y, rel_tol=1e-3) else f"{x:.6g} x {y:.6g}"
-        return f"{size} {_unit(self.crs)}".rstrip()
+        return f"{_sides(*self.pixel_size, digits=6)} {_unit(self.crs)}".rstrip()
+
+    def describe_pixel_metres(self, x: float | None = None, y: float | None = None) -> str:
+        """A pixel's size in metres, of degrees at a place as in `pixel_metres`: `42.6 x 60.2 m`."""
+        return f"{_sides(*self.pixel_metres(x, y), digits=4)} {'' if self.crs is None else 'm'}".rstrip()
+
+    def describe_bounds(self) -> str:
+        """The box around the grid, and its CRS, as error messages give them."""
+        left, bottom, right, top = self.bounds
+        return f"x {left:.9g} to {right:.9g}, y {bottom:.9g} to {top:.9g} ({_name(self.crs)})"
 
 
 def map_pixels(points: NDArray[np.float64], source: Grid, target: Grid) -> NDArray[np.float64]:
@@ -191,55 +226,6 @@ def _apply(
     return transform.a * x + transform.b * y + transform.c, transform.d * x + transform.e * y + transform.f
 
 
-def measured_ratio(hsi: Grid, msi: Grid) -> tuple[float, float]:
-    """Size of an HSI pixel in MSI pixels, along the HSI's rows and along its columns, at the HSI's centre."""
-    centre = np.array([hsi.width / 2, hsi.height / 2])
-    # Ten pixels long: one would lose digits to large coordinates, the whole grid to the projection's bend.
-    steps = np.array([[-5.0, 0.0], [5.0, 0.0], [0.0, -5.0], [0.0, 5.0]])
-    left, right, top, bottom = map_pixels(centre + steps, hsi, msi)
-    return float(np.hypot(*(right - left))) / 10, float(np.hypot(*(bottom - top))) / 10
-
-
-def is_oblong(across: float, down: float) -> bool:
-    """Whether an HSI pixel of so many MSI pixels is no square in them."""
-    return abs(across - down) > RATIO_TOLERANCE * max(across, down)
-
-
-def integer_ratio(hsi: Grid, msi: Grid) -> int:
-    """The ratio of HSI to MSI pixel: the integer within 2 % of what was measured, from 2 to 20.
-
-    Where an HSI pixel is no square in MSI pixels (degrees over metres) the MSI has to be resampled anyway, and the
-    ratio is the integer nearest to the longer side.
-
-    Raises:
-        PairError: There is no such integer; the sentence says why.
-    """
-    across, down = measured_ratio(hsi, msi)
-    sizes = f"MSI pixel {msi.describe_pixel()}, HSI pixel {hsi.describe_pixel()}"
-    if max(across, down) < 1 - RATIO_TOLERANCE:
-        raise PairError(f"The MSI is the coarser one ({sizes}): HSI and MSI seem to be swapped")
-    oblong = is_oblong(across, down)
-    if oblong and max(across, down) > _MOST_OBLONG * min(across, down):
-        raise PairError(
-            f"The ratio is {across:.2f} along the rows and {down:.2f} along the columns ({sizes}): "
-            "resample one of the scenes to pixels of the other's shape"
-        )
-    mean = max(across, down) if oblong else (across + down) / 2
-    ratio = round(mean)
-    if ratio == 1 and abs(mean - 1) <= RATIO_TOLERANCE:
-        raise PairError(f"Both scenes have the same pixel size ({sizes}): there is nothing to sharpen")
-    if mean > MAX_RATIO * (1 + RATIO_TOLERANCE):
-        raise PairError(f"The ratio {mean:.2f} is above {MAX_RATIO} ({sizes}): aggregate the MSI first")
-    if oblong and 2 <= ratio <= MAX_RATIO:
-        return ratio
-    if max(abs(across - ratio), abs(down - ratio)) > RATIO_TOLERANCE * ratio or ratio < 2:
-        raise PairError(
-            f"MSI pixel {msi.describe_pixel()} is not a whole fraction of HSI pixel {hsi.describe_pixel()} "
-            f"(ratio {mean:.2f}): resample one of them, or pass `ratio`"
-        )
-    return ratio
-
-
 def nesting_offset(fine: Grid, msi: Grid) -> tuple[int, int] | None:
     """Column and row of the MSI at which `fine` begins, if their pixels coincide within 1 % of an MSI pixel.
 
@@ -258,51 +244,6 @@ def nesting_offset(fine: Grid, msi: Grid) -> tuple[int, int] | None:
     if np.abs(shift - (column, row)).max() > NESTING_TOLERANCE:
         return None
     return int(column), int(row)
-
-
-def common_area(hsi: Grid, msi: Grid, ratio: int) -> PixelWindow:
-    """The box of whole HSI pixels that the MSI covers.
-
-    Where the MSI is turned against the HSI the box also holds corners without MSI; they read as invalid.
-
-    Raises:
-        PairError: The scenes do not overlap by a whole HSI pixel.
-    """
-    outline = clip_polygon(map_pixels(_outline(msi), msi, hsi), hsi.width, hsi.height)
-    if len(outline):
-        slack = NESTING_TOLERANCE / ratio
-        left, top = np.ceil(outline.min(axis=0) - slack).astype(int)
-        right, bottom = np.floor(outline.max(axis=0) + slack).astype(int)
-        if right > left and bottom > top:
-            return PixelWindow(int(left), int(top), int(right - left), int(bottom - top))
-    raise PairError(
-        f"The scenes do not overlap by a whole HSI pixel: the HSI covers {_describe_bounds(hsi)}, "
-        f"the MSI {_describe_bounds(msi)}"
-    )
-
-
-def clip_polygon(polygon: NDArray[np.float64], width: float, height: float) -> NDArray[np.float64]:
-    """The part of a polygon, vertices (N, 2), in the rectangle from (0, 0) to (width, height); maybe empty.
-
-    Sutherland and Hodgman (1974): the polygon is cut at one side of the rectangle after the other.
-    """
-    sides = (
-        (np.array([1.0, 0.0]), 0.0),
-        (np.array([-1.0, 0.0]), -width),
-        (np.array([0.0, 1.0]), 0.0),
-        (np.array([0.0, -1.0]), -height),
-    )
-    for normal, limit in sides:
-        if not len(polygon):
-            break
-        depth = polygon @ normal - limit
-        following, following_depth = np.roll(polygon, -1, axis=0), np.roll(depth, -1)
-        crosses = (depth >= 0) != (following_depth >= 0)
-        part = np.divide(depth, depth - following_depth, out=np.zeros_like(depth), where=crosses)
-        cuts = polygon + part[:, None] * (following - polygon)
-        candidates = np.stack((polygon, cuts), axis=1).reshape(-1, 2)
-        polygon = candidates[np.stack((depth >= 0, crosses), axis=1).reshape(-1)]
-    return polygon
 
 
 def lattice(width: int, height: int, patch: int, columns: int, rows: int) -> list[PixelWindow]:
@@ -324,12 +265,15 @@ def _starts(length: int, patch: int, number: int) -> list[int]:
     return [round(start) for start in np.linspace(0, length - patch, number).tolist()]
 
 
-def _outline(grid: Grid, points_a_side: int = 32) -> NDArray[np.float64]:
-    step = np.linspace(0, 1, points_a_side, endpoint=False)
-    zero, one = np.zeros_like(step), np.ones_like(step)
-    x = np.concatenate((step, one, 1 - step, zero))
-    y = np.concatenate((zero, step, one, 1 - step))
-    return np.stack((x * grid.width, y * grid.height), axis=1)
+def _usable_crs(crs: Any) -> CRS | None:
+    """None for a missing CRS, and for a local one that says no more than the name of its unit."""
+    return None if not crs or crs.to_wkt().startswith(("LOCAL_CS", "ENGCRS")) else crs
+
+
+def _sides(across: float, down: float, digits: int) -> str:
+    """Both sides of a pixel, or one of a square."""
+    sides = [f"{float(f'{side:.{digits}g}'):.9g}" for side in (across, down)]
+    return sides[0] if math.isclose(across, down, rel_tol=1e-3) else " x ".join(sides)
 
 
 def _unit(crs: CRS | None) -> str:
@@ -343,8 +287,3 @@ def _unit(crs: CRS | None) -> str:
 
 def _name(crs: CRS | None) -> str:
     return "an unknown CRS" if crs is None else str(crs.to_string())[:60]
-
-
-def _describe_bounds(grid: Grid) -> str:
-    left, bottom, right, top = grid.bounds
-    return f"x {left:.9g} to {right:.9g}, y {bottom:.9g} to {top:.9g} ({_name(grid.crs)})"

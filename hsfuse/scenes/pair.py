@@ -1,39 +1,31 @@
 """A hyperspectral and a multispectral scene of the same place, read together on nested grids.
 
-The HSI's grid leads: its spectra stay as measured. The MSI is read as it is where its pixels coincide with
-the HSI grid refined by the ratio, and resampled onto that grid where they do not.
+By default the HSI's grid leads: its spectra stay as measured, and the MSI is read as it is where its pixels coincide
+with the HSI grid refined by the ratio, and resampled onto that grid where they do not. Laid on another `OutputGrid`
+the fine grid is that one, and the coarse grid squares of its pixels; where these are the HSI's pixels, moved by less
+than a fine pixel, nothing of the HSI is resampled either.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import rasterio.warp
 from affine import Affine
-from rasterio.crs import CRS
-from rasterio.enums import Resampling
 
-from hsfuse.errors import PairError, WorkError
-from hsfuse.scenes.bands import band_list_text
-from hsfuse.scenes.displaced import no_block, read_displaced, sampled, window_around
-from hsfuse.scenes.grid import (
-    Grid,
-    PixelWindow,
-    common_area,
-    integer_ratio,
-    is_oblong,
-    lattice,
-    map_pixels,
-    measured_ratio,
-    nesting_offset,
-)
+from hsfuse.errors import PairError
+from hsfuse.scenes.band_choice import choose_bands
+from hsfuse.scenes.displaced import Places, read_placed, sampled, window_around
+from hsfuse.scenes.grid import Grid, PixelWindow, lattice, map_pixels, nesting_offset
+from hsfuse.scenes.output_grid import HSI_REFINED, OutputGrid, covering
+from hsfuse.scenes.overlap import common_area, overlap, wanted_area, window_outline
 from hsfuse.scenes.pair_block import PairBlock
-from hsfuse.scenes.raster import RASTER_ERRORS
-from hsfuse.scenes.repeats import repeats_text
-from hsfuse.scenes.scene import Block, Scene
+from hsfuse.scenes.ratio import RATIO_TOLERANCE, measured_ratio, whole_ratio
+from hsfuse.scenes.resampling import read_resampled
+from hsfuse.scenes.scene import Block, Scene, no_block
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,18 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsfuse.scenes.displaced import Displacement
-
-# With fewer bands left the spectrum is worth more than sharpness.
-_FEWEST_SHARP = 3
-
-# Cubic convolution reaches two source pixels to either side; one more for the rounding of window edges.
-_CUBIC_REACH = 3
-
-# Below this many MSI pixels to a fine pixel the kernel keeps its width: the MSI is moved, not averaged.
-_WIDENING = 1.1
-
-# The warper insists on a CRS. With the same one on both sides it never looks at what it is.
-_ANY_CRS = CRS.from_epsg(3857)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,19 +50,27 @@ class ScenePair:
     msi_bands: tuple[int, ...]
     """0-based bands of the MSI in use."""
     window: PixelWindow
-    """The area in use, in pixels of the HSI scene."""
+    """The area in use, in pixels of `coarse`: those of the HSI scene, unless it is resampled."""
+    coarse: Grid
+    """The grid of Y: the HSI's own, moved or not, or squares of the output's pixels."""
+    fine: Grid
+    """The same area in the output's pixels."""
     msi_grid: Grid
     """Where the MSI's pixels are taken to lie: its own grid, unless shifted or without a transform."""
     msi_offset: tuple[int, int] | None
     """Column and row of the MSI at which the fine grid begins; None where the MSI has to be resampled."""
-    warnings: tuple[str, ...]
-    """Sentences for the user about what was assumed or left out."""
+    notes: tuple[str, ...]
+    """Sentences for the user about how the two lie to each other, and what was assumed or left out of them."""
     wanted: PixelWindow | None = None
     """The part that was asked for, in pixels of the HSI scene; None for all that both scenes cover."""
     moved_by: tuple[float, float] = (0.0, 0.0)
     """HSI pixels (x, y) that the HSI's grid was moved by from where its file says that it lies."""
     displacement: Displacement | None = None
-    """Along what the HSI is resampled; None where its pixels are read as they are."""
+    """How what the HSI shows is displaced on the MSI, place by place; None where it lies where its grid says."""
+    output: OutputGrid = HSI_REFINED
+    """What `fine` was asked to be."""
+    led_by_hsi: ScenePair | None = None
+    """The same pair on the HSI's own grid, where this one is laid on another."""
 
     @classmethod
     def open(
@@ -94,6 +82,7 @@ class ScenePair:
         msi_bands: Sequence[int] | None = None,
         window: PixelWindow | None = None,
         ratio: int | None = None,
+        output: OutputGrid = HSI_REFINED,
     ) -> ScenePair:
         """Find out how two scenes lie to each other.
 
@@ -103,26 +92,36 @@ class ScenePair:
             hsi_bands: 0-based bands to use; None for all that are good.
             msi_bands: likewise.
             window: the part wanted, in pixels of the HSI; None for all that both scenes cover.
-            ratio: HSI to MSI pixel where it is not to be measured; the MSI is resampled to fit.
+            ratio: HSI to fine pixel where it is not to be measured.
+            output: which grid the fine pixels have.
 
         Raises:
             PairError: no overlap, a CRS or transform on one side only, or no whole ratio.
             RequestError: bands that do not exist.
         """
-        warnings = [*hsi.warnings, *msi.warnings]
-        msi_grid = _placed_msi(hsi, msi, warnings)
+        notes: list[str] = []
+        msi_grid = _placed_msi(hsi, msi, notes)
+        outline = overlap(hsi.grid, msi_grid)
+        x, y = ((outline.min(axis=0) + outline.max(axis=0)) / 2).tolist()
         if ratio is None:
-            ratio = integer_ratio(hsi.grid, msi_grid)
-            _warn_if_oblong(hsi.grid, msi_grid, ratio, warnings)
+            pixels = msi_grid if output.refines_hsi else output.pixels(hsi.grid, msi_grid, x, y)
+            ratio = whole_ratio(hsi.grid, pixels, (x, y), called="MSI" if pixels is msi_grid else "output")
         if not msi.grid.has_transform and not hsi.grid.has_transform:
             msi_grid = replace(msi_grid, transform=hsi.grid.transform @ Affine.scale(1 / ratio))
-        area = _wanted_area(common_area(hsi.grid, msi_grid, ratio), window, warnings)
-        return cls(
+        area = wanted_area(common_area(hsi.grid, msi_grid, ratio), window, notes)
+        pair = cls(
             hsi, msi, ratio,
-            _wanted_bands(hsi, "HSI", hsi_bands, warnings), _wanted_bands(msi, "MSI", msi_bands, warnings),
-            area, msi_grid, nesting_offset(hsi.grid.crop(area).refine(ratio), msi_grid), tuple(warnings),
-            window,
-        )  # fmt: skip
+            choose_bands(hsi, "HSI", hsi_bands, notes), choose_bands(msi, "MSI", msi_bands, notes),
+            area, hsi.grid, hsi.grid.refine(ratio), msi_grid,
+            nesting_offset(hsi.grid.refine(ratio).crop(area.scaled(ratio)), msi_grid), tuple(notes), window,
+        ).laid_on(output)  # fmt: skip
+        about = _about_pixels(pair)
+        return pair if about is None else replace(pair, notes=(*pair.notes, about))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The notes, and what was found in both scenes on opening and in all that was read since."""
+        return (*self.hsi.warnings, *self.msi.warnings, *self.notes)
 
     @property
     def was_moved(self) -> bool:
@@ -136,42 +135,127 @@ class ScenePair:
 
     @property
     def grid(self) -> Grid:
-        """The HSI's grid over the area in use."""
-        return self.hsi.grid.crop(self.window)
+        """The coarse grid over the area in use."""
+        return self.coarse.crop(self.window)
 
     @property
     def fine_grid(self) -> Grid:
         """The same area at the ratio's finer pixels: the grid of a fused image."""
-        return self.grid.refine(self.ratio)
+        return self.fine.crop(self.window.scaled(self.ratio))
 
-    def nested_move(self, x: float, y: float) -> tuple[float, float]:
+    @cached_property
+    def places(self) -> Places | None:
+        """Where the HSI shows the coarse pixels; None where they are its own and are read as they are."""
+        own = (self.coarse.width, self.coarse.height) == (self.hsi.grid.width, self.hsi.grid.height)
+        if own and nesting_offset(self.grid, self.hsi.grid.crop(self.window)) == (0, 0):
+            return None if self.displacement is None else Places(self.hsi.grid, self.hsi.grid, self.displacement)
+        return Places(self.hsi.grid, self.coarse, self.displacement)
+
+    @property
+    def on_hsi(self) -> ScenePair:
+        """The pair whose coarse pixels are the HSI's own."""
+        if self.led_by_hsi is None or self.places is None or self.places.grid == self.hsi.grid:
+            return self
+        return self.led_by_hsi
+
+    def steps_on_hsi(self) -> NDArray[np.float64]:
+        """What steps of a coarse pixel along x and y are in pixels of the HSI, in the middle of the area in use: (x, y)
+        to (x, y), shape (2, 2).
+        """
+        if self.on_hsi is self:
+            return np.eye(2)
+        middle = np.array([self.window.column + self.window.width / 2, self.window.row + self.window.height / 2])
+        steps = np.array([[-5.0, 0.0], [5.0, 0.0], [0.0, -5.0], [0.0, 5.0]])
+        left, right, top, bottom = map_pixels(middle + steps, self.coarse, self.hsi.grid)
+        return np.stack((right - left, bottom - top), axis=1) / 10
+
+    def nested_move(self, x: float, y: float, onto: Grid | None = None) -> tuple[float, float]:
         """The move of the HSI's grid nearest to (x, y), in HSI pixels, that lets the MSI be read as it is.
 
         It is less than an MSI pixel away; (x, y) itself where the MSI has to be resampled anyway.
+
+        Args:
+            x: Along the rows.
+            y: Along the columns.
+            onto: The grid with which the fine pixels are to coincide, where it is not the MSI's.
         """
-        corner = np.array([[x, y]])
-        place = map_pixels(corner, self.hsi.grid, self.msi_grid)
-        snapped = map_pixels(np.rint(place), self.msi_grid, self.hsi.grid)[0]
+        onto = self.msi_grid if onto is None else onto
+        corner = np.array([[self.window.column + x, self.window.row + y]])
+        place = map_pixels(corner, self.hsi.grid, onto)
+        snapped = map_pixels(np.rint(place), onto, self.hsi.grid)[0] - (self.window.column, self.window.row)
         nearest = float(snapped[0]), float(snapped[1])
-        nests = nesting_offset(self._moved_grid(*nearest).refine(self.ratio), self.msi_grid) is not None
-        return nearest if nests else (x, y)
+        fine = self._moved_grid(*nearest).refine(self.ratio).crop(self.window.scaled(self.ratio))
+        return nearest if nesting_offset(fine, onto) is not None else (x, y)
+
+    def laid_on(self, output: OutputGrid) -> ScenePair:
+        """The pair, led by the HSI so far, on another grid.
+
+        Raises:
+            PairError: Nothing of the part wanted is covered there, or nothing says how large a metre is.
+        """
+        if output.refines_hsi:
+            return self
+        middle = self.window.column + self.window.width / 2, self.window.row + self.window.height / 2
+        pixels = output.pixels(self.hsi.grid, self.msi_grid, *middle)
+        moved = self
+        if self.displacement is None and nesting_offset(self.fine_grid, pixels) is None:
+            move = self.nested_move(0.0, 0.0, pixels)
+            moved = self if move == (0.0, 0.0) else self.moved(*move)
+        start = nesting_offset(moved.fine_grid, pixels)
+        if start is None:
+            return self._resampled_on(output, pixels)
+        whole, begin = moved.fine.window, moved.window.scaled(self.ratio)
+        fine = pixels.crop(whole.shifted(start[0] - begin.column, start[1] - begin.row))
+        return replace(moved, coarse=fine.coarsen(self.ratio), fine=fine, output=output, led_by_hsi=self)
+
+    def _resampled_on(self, output: OutputGrid, pixels: Grid) -> ScenePair:
+        """The pair on pixels that the HSI's do not fall on."""
+        hsi = self.hsi.grid
+        fine = covering(pixels, self.ratio, map_pixels(overlap(hsi, self.msi_grid), hsi, pixels))
+        area = None if fine is None else fine.coarsen(self.ratio).window
+        if fine is not None and area is not None and self.wanted is not None:
+            area = area.intersection(_box(map_pixels(window_outline(self.window), hsi, fine.coarsen(self.ratio))))
+        if fine is None or area is None:
+            raise PairError(
+                f"{self.hsi.path} and {self.msi.path} have no whole square of {self.ratio} x {self.ratio} pixels of "
+                f"{pixels.describe_pixel()} in common: ask for finer pixels, or for a larger part"
+            )
+        coarse = fine.coarsen(self.ratio)
+        offset = nesting_offset(fine.crop(area.scaled(self.ratio)), self.msi_grid)
+        return replace(
+            self, window=area, coarse=coarse, fine=fine, msi_offset=offset, output=output, led_by_hsi=self
+        )  # fmt: skip
 
     def moved(self, x: float, y: float) -> ScenePair:
-        """The pair with the HSI's grid moved by `x` HSI pixels along the rows and `y` along the columns, so that it
-        comes to lie where the MSI shows the same; the area in use is found anew.
+        """The pair, led by the HSI, with its grid moved by `x` HSI pixels along the rows and `y` along the columns, so
+        that it comes to lie where the MSI shows the same; the area in use is found anew.
 
         Raises:
             PairError: Nothing of the part wanted is covered any more.
         """
         grid = self._moved_grid(x, y)
-        area = _wanted_area(common_area(grid, self.msi_grid, self.ratio), self.wanted, [])
-        offset = nesting_offset(grid.crop(area).refine(self.ratio), self.msi_grid)
+        area = wanted_area(common_area(grid, self.msi_grid, self.ratio), self.wanted, [])
+        fine = grid.refine(self.ratio)
+        offset = nesting_offset(fine.crop(area.scaled(self.ratio)), self.msi_grid)
         by = self.moved_by[0] + x, self.moved_by[1] + y
-        return replace(self, hsi=replace(self.hsi, grid=grid), msi_offset=offset, window=area, moved_by=by)
+        hsi = replace(self.hsi, grid=grid)
+        return replace(self, hsi=hsi, coarse=grid, fine=fine, msi_offset=offset, window=area, moved_by=by)
 
     def displaced(self, displacement: Displacement | None) -> ScenePair:
-        """The pair with the HSI resampled along a displacement."""
+        """The pair, led by the HSI, with the HSI resampled along a displacement."""
         return replace(self, displacement=displacement)
+
+    def with_msi_bands(self, index: Sequence[int]) -> ScenePair:
+        """The pair with some of its MSI bands, 0-based among those in use."""
+        led = None if self.led_by_hsi is None else self.led_by_hsi.with_msi_bands(index)
+        return replace(self, msi_bands=tuple(self.msi_bands[band] for band in index), led_by_hsi=led)
+
+    def part(self, area: PixelWindow, hsi_bands: Sequence[int]) -> ScenePair:
+        """The pair over a part of the area in use, in pixels of `coarse`, with some of its HSI bands, 0-based."""
+        fine, led, bands = self.fine.crop(area.scaled(self.ratio)), self.led_by_hsi, tuple(hsi_bands)
+        led = None if led is None else replace(led, hsi_bands=bands)
+        offset = nesting_offset(fine, self.msi_grid)
+        return replace(self, window=area, wanted=area, hsi_bands=bands, led_by_hsi=led, msi_offset=offset)
 
     def _moved_grid(self, x: float, y: float) -> Grid:
         return replace(self.hsi.grid, transform=self.hsi.grid.transform @ Affine.translation(x, y))
@@ -190,7 +274,7 @@ class ScenePair:
         return PairBlock.of(hsi, self._read_msi(window.scaled(self.ratio)))
 
     def read_on_hsi(self, window: PixelWindow) -> PairBlock:
-        """Both images on the HSI's own pixels: where it is displaced, the MSI is resampled instead of the HSI.
+        """Both images on the HSI's own pixels: where it is resampled, the MSI is resampled instead.
 
         Args:
             window: Pixels of the HSI scene.
@@ -199,6 +283,8 @@ class ScenePair:
             RequestError: The window reaches over the HSI scene.
             WorkError: A file breaks off.
         """
+        if self.on_hsi is not self:
+            return self.on_hsi.read_on_hsi(window)
         if self.displacement is None:
             return self.read(window.shifted(-self.window.column, -self.window.row))
         return PairBlock.of(self.hsi.read(window, self.hsi_bands), self._msi_on_hsi(window))
@@ -213,8 +299,8 @@ class ScenePair:
 
     def _targets(self, window: PixelWindow) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Columns and rows of the fine grid that the fine pixels in a window of the HSI scene show."""
-        assert self.displacement is not None
-        x, y = self.displacement.targets(window, self.ratio)
+        assert self.places is not None
+        x, y = self.places.targets(window, self.ratio)
         return x - self.window.column * self.ratio, y - self.window.row * self.ratio
 
     def sample(self, max_pixels: int = 65536, patch: int = 64) -> list[PairBlock]:
@@ -241,80 +327,26 @@ class ScenePair:
         return lattice(width, height, patch, columns, rows)
 
     def _read_hsi(self, window: PixelWindow) -> Block:
-        """The HSI under a window of its scene's grid."""
-        if self.displacement is None:
+        """The HSI under a window of the coarse grid."""
+        if self.places is None:
             return self.hsi.read(window, self.hsi_bands)
-        return read_displaced(self.hsi, window, self.hsi_bands, self.displacement)
+        return read_placed(self.hsi, window, self.hsi_bands, self.places)
 
     def _read_msi(self, fine: PixelWindow) -> Block:
-        """The MSI under a window of the fine grid."""
-        if self.msi_offset is not None:
-            return self.msi.read(fine.shifted(*self.msi_offset), self.msi_bands)
-        target = self.fine_grid.crop(fine)
-        source = self._msi_under(target)
-        if source is None:
-            return no_block(len(self.msi_bands), fine)
-        block = self.msi.read(source, self.msi_bands)
-        return resample(block, self.msi_grid.crop(source), target)
-
-    def _msi_under(self, target: Grid) -> PixelWindow | None:
-        """The MSI's pixels that a cubic kernel at any of the target's pixels can reach."""
-        edge = np.linspace(0, 1, 17)
-        outline = np.array([[x, y] for x in edge for y in edge]) * (target.width, target.height)
-        under = map_pixels(outline, target, self.msi_grid)
-        reach = _CUBIC_REACH * max(1, math.ceil(max(measured_ratio(target, self.msi_grid))))
-        left, top = np.floor(under.min(axis=0)).astype(int) - reach
-        right, bottom = np.ceil(under.max(axis=0)).astype(int) + reach
-        if right <= left or bottom <= top:
-            return None
-        return PixelWindow(int(left), int(top), int(right - left), int(bottom - top)).intersection(self.msi.grid.window)
-
-
-def resample(block: Block, source: Grid, target: Grid) -> Block:
-    """A block on another grid, by cubic convolution over its valid pixels.
-
-    A pixel is valid where the source pixel under its centre is: invalid pixels neither bleed into their
-    neighbours nor grow. Nor do suspect ones: their values reach those pixels alone whose centre they are under.
-    However the target is cut into windows, the result is the same (to float32 rounding where the CRS differ).
-
-    Raises:
-        WorkError: GDAL's warper fails.
-    """
-    values = _warp(block.values, block.valid & ~block.suspect, source, target, Resampling.cubic)
-    suspect: NDArray[np.bool_] = np.zeros(values.shape[1:], dtype=bool)
-    if block.suspect.any():
-        nearest = _warp(block.values, block.suspect, source, target, Resampling.nearest)
-        suspect = np.logical_and.reduce(np.isfinite(nearest), axis=0)
-        values[:, suspect] = nearest[:, suspect]
-    valid: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=0)
-    values[:, ~valid] = 0
-    return Block(values, valid, None, suspect)
-
-
-def _warp(
-    values: NDArray[np.float32], valid: NDArray[np.bool_], source: Grid, target: Grid, kernel: Resampling
-) -> NDArray[np.float32]:
-    """Valid pixels on another grid, NaN where there are none."""
-    across, down = measured_ratio(target, source)
-    warped = np.full((len(values), target.height, target.width), np.nan, np.float32)
-    try:
-        rasterio.warp.reproject(
-            np.where(valid, values, np.float32(np.nan)), warped,
-            src_transform=source.transform, src_crs=source.crs or _ANY_CRS, src_nodata=np.nan,
-            dst_transform=target.transform, dst_crs=target.crs or _ANY_CRS, dst_nodata=np.nan,
-            resampling=kernel,
-            # Left alone, GDAL interpolates coordinates across the window and works out the kernel's width
-            # from the windows at hand: both would differ from tile to tile.
-            tolerance=0,
-            XSCALE=1 / across if across > _WIDENING else 1.0,
-            YSCALE=1 / down if down > _WIDENING else 1.0,
+        """The MSI under a window of the fine grid, which may reach beyond it."""
+        if self.msi_offset is None:
+            return read_resampled(self.msi, self.msi_grid, self.fine_grid.crop(fine), self.msi_bands)
+        wanted = fine.shifted(*self.msi_offset)
+        there = wanted.intersection(self.msi.grid.window)
+        if there == wanted:
+            return self.msi.read(wanted, self.msi_bands)
+        padded = no_block(len(self.msi_bands), fine)
+        return padded if there is None else padded.with_part(
+            self.msi.read(there, self.msi_bands), there.shifted(-wanted.column, -wanted.row)
         )  # fmt: skip
-    except RASTER_ERRORS as error:
-        raise WorkError(f"The MSI cannot be resampled onto the HSI's grid ({error})") from error
-    return warped
 
 
-def _placed_msi(hsi: Scene, msi: Scene, warnings: list[str]) -> Grid:
+def _placed_msi(hsi: Scene, msi: Scene, notes: list[str]) -> Grid:
     """The MSI's grid in the HSI's frame, also where files say nothing or half about where they lie.
 
     Raises:
@@ -332,84 +364,33 @@ def _placed_msi(hsi: Scene, msi: Scene, warnings: list[str]) -> Grid:
         if not one.grid.has_transform and other.grid.has_transform:
             raise PairError(f"{one.path} has no geotransform while {other.path} has one: give both one or neither")
     if ours.has_transform:
-        warnings.append("neither scene has a CRS: their coordinates were taken to be of the same one")
+        notes.append("neither scene has a CRS: their coordinates were taken to be of the same one")
         return theirs
-    warnings.append("neither scene has a CRS or a geotransform: both were taken to show the same extent")
+    notes.append("neither scene has a CRS or a geotransform: both were taken to show the same extent")
     return replace(theirs, transform=Affine.scale(ours.width / theirs.width, ours.height / theirs.height))
 
 
-def _warn_if_oblong(hsi: Grid, msi: Grid, ratio: int, warnings: list[str]) -> None:
-    across, down = measured_ratio(hsi, msi)
-    if is_oblong(across, down):
-        warnings.append(
-            f"an HSI pixel is {across:.2f} x {down:.2f} MSI pixels, no square: the ratio {ratio} was taken, and the "
-            "MSI is resampled onto the HSI's grid"
+def _box(outline: NDArray[np.float64]) -> PixelWindow:
+    """The pixels nearest to the box around an outline (N, 2)."""
+    column, row = np.rint(outline.min(axis=0)).astype(int).tolist()
+    right, bottom = np.rint(outline.max(axis=0)).astype(int).tolist()
+    return PixelWindow(column, row, max(right - column, 1), max(bottom - row, 1))
+
+
+def _about_pixels(pair: ScenePair) -> str | None:
+    """What there is to say where the output's pixels are not the MSI's."""
+    fine, msi = pair.fine_grid, pair.msi_grid
+    middle = fine.width / 2, fine.height / 2
+    across, down = measured_ratio(fine, msi, middle)
+    if max(abs(across - 1), abs(down - 1)) <= RATIO_TOLERANCE:
+        return None
+    ours = fine.describe_pixel_metres(*middle)
+    theirs = msi.describe_pixel_metres(*map_pixels(np.array([middle]), fine, msi)[0])
+    if pair.output.refines_hsi:
+        return (
+            f"the output's pixels are {ours}, the HSI's cut into {pair.ratio} x {pair.ratio}, not the MSI's {theirs}: "
+            "`grid=msi` puts the output onto the MSI's pixels"
         )
-
-
-def _wanted_area(common: PixelWindow, wanted: PixelWindow | None, warnings: list[str]) -> PixelWindow:
-    if wanted is None:
-        return common
-    area = wanted.intersection(common)
-    if area is None:
-        raise PairError(
-            f"The window {_text(wanted)} lies outside of what both scenes cover, {_text(common)} "
-            "(column, row, width, height in HSI pixels)"
-        )
-    if area != wanted:
-        warnings.append(f"the window {_text(wanted)} was cut to what both scenes cover, {_text(area)}")
-    return area
-
-
-def _text(window: PixelWindow) -> str:
-    return f"{window.column},{window.row},{window.width},{window.height}"
-
-
-def _wanted_bands(scene: Scene, kind: str, wanted: Sequence[int] | None, warnings: list[str]) -> tuple[int, ...]:
-    if wanted is not None:
-        bands = tuple(int(band) for band in wanted)
-        if not bands or min(bands) < 0 or max(bands) >= scene.count:
-            raise PairError(f"{scene.path}: bands were asked for that are not among its {scene.count}")
-        coarse = [band for band in bands if band in scene.repeats]
-        if coarse:
-            warnings.append(
-                f"{kind} bands are coarser than their pixels, which are repeated: {_repeated(scene, coarse)}"
-            )
-        return bands
-    good = tuple(int(band) for band in np.flatnonzero(scene.bands.good))
-    if not good:
-        raise PairError(f"{scene.path}: all {scene.count} bands are flagged as bad: choose bands yourself")
-    good = _sharp(scene, kind, good, warnings)
-    left_out = [band for band in range(scene.count) if not scene.bands.good[band]]
-    if left_out:
-        warnings.append(
-            f"{len(left_out)} of {scene.count} {kind} bands are bad or empty and were left out: "
-            f"{band_list_text(left_out)}{_why(scene)}"
-        )
-    return good
-
-
-def _sharp(scene: Scene, kind: str, good: tuple[int, ...], warnings: list[str]) -> tuple[int, ...]:
-    """Those of the good bands that are as sharp as their pixels, where there are enough of them."""
-    coarse = [band for band in good if band in scene.repeats]
-    if not coarse or kind != "MSI":
-        return good
-    sharp = tuple(band for band in good if band not in scene.repeats)
-    text = f"MSI bands are coarser than their pixels, which are repeated: {_repeated(scene, coarse)}"
-    if len(sharp) < _FEWEST_SHARP:
-        warnings.append(f"{text}; they were used as they are, for want of {_FEWEST_SHARP} sharp ones")
-        return good
-    warnings.append(
-        f"{text}; they were left out (choose bands to use them as they are, or give a file with their own pixels as a "
-        "further `msi`)"
-    )
-    return sharp
-
-
-def _repeated(scene: Scene, bands: Sequence[int]) -> str:
-    return repeats_text(bands, scene.repeats, scene.bands.names)
-
-
-def _why(scene: Scene) -> str:
-    reasons = [f"{band + 1}: {reason}" for band, reason in sorted(scene.idle_bands.items())]
-    return f" ({'; '.join(reasons[:4])}{'; …' if len(reasons) > 4 else ''})" if reasons else ""
+    if max(across, down) < 1 - RATIO_TOLERANCE:
+        return f"the output's pixels of {ours} are finer than the MSI's of {theirs}: neither image shows so much"
+    return None

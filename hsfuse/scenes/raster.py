@@ -10,16 +10,19 @@ import threading
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import MaskFlags
-from rasterio.env import getenv, hasenv
 from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOError
+from rasterio.io import MemoryFile
+from rasterio.shutil import copy
 
 from hsfuse.errors import SceneError, WorkError
 from hsfuse.files import shown
+from hsfuse.scenes.remote import chosen, is_remote, no_sidecars, retries
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,12 +47,13 @@ _filtering_warnings = threading.Lock()
 
 
 def gdal_environment() -> rasterio.Env:
-    """What GDAL works in: a block cache of 256 MB unless the user chose one, and warnings that go to logging.
+    """What GDAL works in: a block cache of 256 MB unless the user chose one, patience with servers, and warnings that
+    go to logging.
 
     Left alone the cache grows to 5 % of the machine's memory, and warnings go straight to stderr.
     """
-    chosen = "GDAL_CACHEMAX" in os.environ or (hasenv() and "GDAL_CACHEMAX" in getenv())
-    return rasterio.Env() if chosen else rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES)
+    cache = {} if chosen("GDAL_CACHEMAX") else {"GDAL_CACHEMAX": _CACHE_BYTES}
+    return rasterio.Env(**cache, **retries())
 
 
 def open_dataset(path: str | Path, mode: str = "r", **profile: Any) -> Any:
@@ -61,7 +65,8 @@ def open_dataset(path: str | Path, mode: str = "r", **profile: Any) -> Any:
     with _filtering_warnings, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            return rasterio.open(path, mode, **profile)
+            with rasterio.Env(**no_sidecars(str(path))):
+                return rasterio.open(path, mode, **profile)
         except UnicodeDecodeError as error:
             raise RasterioIOError("its CRS has letters that are not UTF-8") from error
 
@@ -76,11 +81,25 @@ def tags_of(dataset: Any, band: int = 0, domain: str | None = None) -> dict[str,
 
 
 def descriptions_of(dataset: Any) -> tuple[str | None, ...]:
-    """Descriptions of a dataset's bands; none where one is in letters other than UTF-8's."""
+    """Descriptions of a dataset's bands, in UTF-8 or, where one is in other letters, in Latin-1."""
     try:
         return tuple(dataset.descriptions)
     except UnicodeDecodeError:
-        return (None,) * int(dataset.count)
+        return _latin_descriptions(dataset)
+
+
+def _latin_descriptions(dataset: Any) -> tuple[str | None, ...]:
+    """By way of the text of a virtual raster, into which GDAL copies every letter as it is."""
+    none = (None,) * int(dataset.count)
+    try:
+        with MemoryFile(ext=".vrt") as memory:
+            copy(dataset, memory.name, driver="VRT")
+            root = ET.fromstring(memory.read().decode("latin-1"))  # noqa: S314 (GDAL wrote it)
+    except (*RASTER_ERRORS, ET.ParseError):
+        logger.info("%s: the descriptions of its bands are not UTF-8", dataset.name)
+        return none
+    found = tuple(band.findtext("Description") for band in root.iter("VRTRasterBand"))
+    return found if len(found) == len(none) else none
 
 
 class _Handle(threading.local):
@@ -242,4 +261,7 @@ def unreadable(path: str, error: BaseException) -> str:
     """The sentence for a raster that GDAL cannot open or read."""
     cause = None if isinstance(error.__cause__, UnicodeError) else error.__cause__
     reason = " ".join(str(cause or error).split()).removeprefix(f"{path}: ")
+    if is_remote(path) and (status := re.search(r"HTTP response code: (\d+)|CURL error: (.*)", reason)):
+        answer = f"the server answers {status[1]}" if status[1] else f"{status[2].rstrip('.')}"
+        return f"{path}: cannot be fetched ({answer}): check the address and what it takes to be let in"
     return f"{path}: cannot be read as a raster ({reason}): the file is damaged, cut off or not an image"

@@ -20,6 +20,7 @@ from hsfuse.scenes.raster import RASTER_ERRORS, Raster, data_file, gdal_environm
 from hsfuse.scenes.readers import Product, find_product
 from hsfuse.scenes.readers.named_axes import require_known_axes
 from hsfuse.scenes.readers.quality import QualityMask, mask_of_file, require_layers, require_place
+from hsfuse.scenes.rectification import require_grid
 from hsfuse.scenes.repeats import find_repeats
 from hsfuse.scenes.screen import screen
 from hsfuse.scenes.sensor import sensor_of
@@ -71,10 +72,23 @@ class Block:
     def __post_init__(self) -> None:
         object.__setattr__(self, "suspect", mask_like(self.valid, self.suspect))
 
+    def with_part(self, part: Block, window: PixelWindow) -> Block:
+        """The block with what another one holds under a window of it; of missing numbers it is not told."""
+        here = window.rows, window.columns
+        values, valid, suspect = self.values.copy(), self.valid.copy(), self.suspect.copy()
+        values[:, *here], valid[here], suspect[here] = part.values, part.valid, part.suspect
+        return Block(values, valid, None, suspect)
+
     @property
     def complete(self) -> NDArray[np.bool_]:
         """Valid pixels of which no number had to be bridged, (h, w)."""
         return self.valid if self.missing is None else self.valid & ~self.missing.any(axis=0)
+
+
+def no_block(bands: int, window: PixelWindow) -> Block:
+    """A window of which nothing is known."""
+    shape = (window.height, window.width)
+    return Block(np.zeros((bands, *shape), np.float32), np.zeros(shape, dtype=bool))
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +188,7 @@ class Scene:
         if raster.dtype.kind not in "iuf":
             raise SceneError(f"{raster.path}: bands of type {raster.dtype} are not images of real numbers")
         require_whole(dataset)
-        _require_place(dataset)
+        require_grid(dataset)
         encoding = Encoding.of_file(raster.dtype.name, dataset.nodatavals, *gains(dataset))
         bands, metadata_warnings = read_bands(dataset, wavelengths)
         contents = look_into(raster, encoding, bands)
@@ -341,24 +355,9 @@ def _with_quality(scene: Scene, product: Product | None, quality: bool, mask: st
 
 def _grid(dataset: Any) -> Grid:
     try:
-        return Grid(dataset.width, dataset.height, dataset.transform, _usable_crs(dataset.crs))
+        return Grid.of_dataset(dataset)
     except RequestError as error:
         raise SceneError(f"{dataset.name}: {error}") from error
-
-
-def _require_place(dataset: Any) -> None:
-    """Refuse a raster that says by points or a camera model where it lies, but has no grid there."""
-    points, _ = dataset.gcps
-    if dataset.transform.is_identity and (points or dataset.rpcs):
-        kind = "ground control points (GCPs)" if points else "rational polynomials (RPCs)"
-        raise SceneError(
-            f"{dataset.name}: only {kind} say where it lies, and its pixels form no grid: rectify it first (gdalwarp)"
-        )
-
-
-def _usable_crs(crs: Any) -> Any:
-    """None for a missing CRS, and for a local one that says no more than the name of its unit."""
-    return None if not crs or crs.to_wkt().startswith(("LOCAL_CS", "ENGCRS")) else crs
 
 
 def _enough(present: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,11 +1,13 @@
-"""Files beside a raster that speak of it: an ENVI header, EnMAP's METADATA.XML, prismaread's .wvl.
+"""Files beside a raster that speak of it: an ENVI header, EnMAP's METADATA.XML, prismaread's .wvl, a STAC item.
 
-A header counts only if it is of the same image: folders keep `scene.hdr` of a `scene.img` beside a `scene.tif` that
-was cut out of it.
+Their names may be in any letter case. A header counts only if it is of the same image: folders keep `scene.hdr` of a
+`scene.img` beside a `scene.tif` that was cut out of it.
 """
 
 from __future__ import annotations
 
+import codecs
+import json
 import logging
 import re
 from pathlib import Path
@@ -37,28 +39,46 @@ def stale_header(dataset: Any) -> str | None:
 
 
 def enmap_bands(dataset: Any) -> list[Mapping[str, str]]:
-    """What EnMAP's METADATA.XML beside a dataset says of each band; empty if there is none that fits."""
+    """What EnMAP's METADATA.XML beside a dataset says of each band, keys in lower case; empty if there is none."""
     path = Path(dataset.name)
-    metadata = path.with_name(re.sub(r"SPECTRAL_IMAGE.*$", "METADATA.XML", path.name, flags=re.IGNORECASE))
-    text = text_of(metadata) if metadata != path else ""
+    stem, found, _ = (*re.split(r"(SPECTRAL_IMAGE)", path.name, maxsplit=1, flags=re.IGNORECASE), "", "")[:3]
+    texts = [text_of(metadata) for metadata in _beside(path, f"{stem}METADATA.XML")] if found else []
     try:
         # The file is one of the user's own beside the scene, and expat itself refuses entity bombs.
-        root = ET.fromstring(text) if text else None  # noqa: S314
+        roots = [ET.fromstring(text) for text in texts if text]  # noqa: S314
     except ET.ParseError:
-        logger.info("%s: cannot be read as XML", metadata)
+        logger.info("%s: the metadata beside it cannot be read as XML", path)
         return []
-    if root is None:
-        return []
-    bands = [band for parent in root.iter("bandCharacterisation") for band in parent.iter("bandID")]
-    if len(bands) != dataset.count:
-        return []
-    return [{part.tag: part.text or "" for part in band} for band in bands]
+    parents = [parent for root in roots for parent in root.iter() if _local(parent) == "bandcharacterisation"]
+    bands = [band for parent in parents for band in parent.iter() if _local(band) == "bandid"]
+    return [{_local(part): part.text or "" for part in band} for band in bands]
 
 
 def wvl_tables(dataset: Any) -> list[Path]:
     """Text tables of wavelengths that lie beside a dataset under its name."""
     path = Path(dataset.name)
-    return [table for table in (path.with_suffix(".wvl"), path.with_name(path.name + ".wvl")) if table.is_file()]
+    return _beside(path, f"{path.stem}.wvl", f"{path.name}.wvl")
+
+
+def stac_bands(dataset: Any) -> list[Mapping[str, str]]:
+    """What a STAC item beside a dataset, under its name, says of each band; empty if there is none of its own.
+
+    Bands stand in the asset that is this file, or in the item's properties; an item that tells the shape of another
+    image is passed over. STAC 1.0 with the eo extension, and 1.1.
+    """
+    path = Path(dataset.name)
+    for place in _beside(path, f"{path.stem}.stac.json", f"{path.name}.stac.json", f"{path.stem}.json"):
+        try:
+            item = json.loads(text_of(place))
+        except ValueError:
+            continue
+        if not isinstance(item, dict) or "stac_version" not in item:
+            continue
+        for said in _stac_places(item, path.name):
+            shape, bands = said.get("proj:shape"), said.get("bands") or said.get("eo:bands")
+            if isinstance(bands, list) and shape in (None, [dataset.height, dataset.width]):
+                return [{key: str(value) for key, value in band.items()} for band in bands if isinstance(band, dict)]
+    return []
 
 
 def gains(dataset: Any) -> tuple[list[float], list[float]]:
@@ -75,7 +95,7 @@ def gains(dataset: Any) -> tuple[list[float], list[float]]:
     candidates: tuple[tuple[list[float], list[float]], ...] = (
         (numbers_in(header.get("data gain values")), numbers_in(header.get("data offset values"))),
         ([1 / factor[0]] * dataset.count if factor and factor[0] > 0 else [], []),
-        ([_float(band.get("GainOfBand")) for band in enmap], [_float(band.get("OffsetOfBand")) for band in enmap]),
+        ([_float(band.get("gainofband")) for band in enmap], [_float(band.get("offsetofband")) for band in enmap]),
     )
     for scales, offsets in candidates:
         if len(scales) == dataset.count and np.isfinite(scales).all() and all(scales):
@@ -95,8 +115,10 @@ def text_of(path: Path) -> str:
 
 
 def decode(content: bytes) -> str:
-    """Text in UTF-8 or else Latin-1, which can read anything."""
+    """Text in UTF-8, in UTF-16 that says so (what spreadsheets call Unicode), or else Latin-1, which reads anything."""
     try:
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return content.decode("utf-16")
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return content.decode("latin-1")
@@ -112,11 +134,37 @@ def _headers(dataset: Any) -> Iterator[tuple[dict[str, str], str | None]]:
     path = Path(dataset.name)
     if not path.is_file():
         return
-    for place in (path.with_suffix(".hdr"), path.with_name(path.name + ".hdr"), path.with_suffix(".HDR")):
+    for place in _beside(path, f"{path.stem}.hdr", f"{path.name}.hdr"):
         text = text_of(place)
         if text.lstrip().startswith("ENVI"):
             header = _parsed(text)
             yield header, _why_stale(place, header, (dataset.width, dataset.height, dataset.count))
+
+
+def _beside(path: Path, *names: str) -> list[Path]:
+    """The files of these names beside a file, in their order; in any letter case, the very name first."""
+    wanted = {name.lower(): place for place, name in reversed(list(enumerate(names)))}
+    try:
+        beside = list(path.parent.iterdir()) if path.is_file() else []
+        found = [other for other in beside if other.name.lower() in wanted and other.is_file()]
+    except OSError:  # a folder may be closed to listing
+        return []
+    return sorted(found, key=lambda other: (wanted[other.name.lower()], other.name not in names, other.name))
+
+
+def _local(element: ET.Element) -> str:
+    """The name of an element without its namespace, in lower case."""
+    return str(element.tag).rsplit("}", 1)[-1].lower()
+
+
+def _stac_places(item: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
+    """Where a STAC item may describe the bands of the file of this name."""
+    assets = item.get("assets")
+    for asset in assets.values() if isinstance(assets, dict) else ():
+        if isinstance(asset, dict) and str(asset.get("href", "")).rsplit("/", 1)[-1] == name:
+            yield asset
+    if isinstance(item.get("properties"), dict):
+        yield item["properties"]
 
 
 def _parsed(text: str) -> dict[str, str]:

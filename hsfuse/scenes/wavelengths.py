@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _IMAGER_NM = (200.0, 20_000.0)
 _WIDTH_NM = (0.01, 5_000.0)
 
+# Relative.
+_ONE_BAND = 0.01
+
 
 def faults_of(wavelength: NDArray[np.float64] | None) -> list[str]:
     """What is wrong with wavelengths in nm, (C,), as sentences."""
@@ -23,8 +26,8 @@ def faults_of(wavelength: NDArray[np.float64] | None) -> list[str]:
     known = wavelength[np.isfinite(wavelength)]
     odd = ~_plausible(known)
     if odd.mean() >= 0.5:
-        told, possible = f"{known.min():.4g} to {known.max():.4g}", f"{_IMAGER_NM[0]:g} to {_IMAGER_NM[1]:g}"
-        return [f"its wavelengths ({told} nm) are not those of an imager ({possible} nm), so none are known"]
+        possible = f"{_IMAGER_NM[0]:g} to {_IMAGER_NM[1]:g}"
+        return [f"its wavelengths ({range_text(known)}) are not those of an imager ({possible} nm), so none are known"]
     if len(known) > 1 and _too_alike(known):
         return [f"its {len(known)} bands share {len(np.unique(known))} wavelength(s), so none are known"]
     sentences = []
@@ -50,6 +53,23 @@ def believable(
     if not len(known) or not _plausible(known).mean() > 0.5 or (len(known) > 1 and _too_alike(known)):
         return None, fwhm
     return np.where(_plausible(wavelength), wavelength, np.nan), fwhm
+
+
+def differ(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Whether two lists of wavelengths, (C,), are of different bands: most of them are more than 1 % apart.
+
+    Names round wavelengths, and the centres of a scene differ from those of its sensor: 842 and 832.8 nm are both
+    Sentinel-2's band 8.
+    """
+    apart = np.abs(one / other - 1)
+    apart = apart[np.isfinite(apart)]
+    return bool(len(apart)) and bool(np.median(apart) > _ONE_BAND)
+
+
+def range_text(wavelength: NDArray[np.float64]) -> str:
+    """The least and the greatest wavelength for the user."""
+    known = wavelength[np.isfinite(wavelength)]
+    return f"{known.min():.4g} to {known.max():.4g} nm"
 
 
 def _plausible(wavelength: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -156,6 +156,29 @@ def test_info_of_a_pair(hsfuse: RunHere) -> None:
     assert (pair["overlap"], pair["resampled"]) == ({"width": 48, "height": 48}, False)
 
 
+def test_info_speaks_of_the_options_of_fuse(hsfuse: RunHere, write_raster: WriteRaster) -> None:
+    rng = np.random.default_rng(0)
+    numbers = [rng.integers(1, 999, shape).astype(np.int16) for shape in ((5, 12, 12), (3, 18, 18))]
+    files = [write_raster(f"{pixel}.tif", image, pixel=pixel) for image, pixel in zip(numbers, (30, 20), strict=True)]
+    for ended in (hsfuse("info", *files, "--json"), hsfuse("info", *files)):
+        assert ended.status == 0
+        assert "the output's pixels are 15 m, the HSI's cut into 2 x 2, not the MSI's 20 m: --grid msi" in ended.stdout
+
+
+def test_the_grid_of_the_output(hsfuse: RunHere, known_pair: list[str], tmp_path: Path) -> None:
+    words = [*known_pair, "--psf", "gaussian:1.0", "--grid", "msi", "--resolution", "30", "--json"]
+    content = content_of(hsfuse("fuse", *words, "-o", tmp_path / "out.tif"))
+    assert (content["ratio"], content["pixel_size"], content["hsi_resampled"]) == (2, [30, 30], False)
+    refused = hsfuse("fuse", *known_pair, "--resolution", "60", "-o", tmp_path / "no.tif")
+    assert refused.status == 2
+    assert refused.stderr.startswith(
+        "hsfuse: Pixels so large leave nothing to sharpen (output pixel 60 m, HSI pixel 60"
+    )
+    assert "--resolution" in refused.stderr
+    reference = hsfuse("evaluate", "--fused", "f.tif", "--reference", "r.tif", "--grid", "msi")
+    assert (reference.status, "--grid would say nothing about a reference" in reference.stderr) == (2, True)
+
+
 def test_info_of_a_scene_that_says_little(hsfuse: RunHere, write_raster: WriteRaster) -> None:
     numbers = np.ones((3, 9, 9), np.float32)
     path = write_raster("plain.tif", numbers, crs=None, nodata=float("nan"))

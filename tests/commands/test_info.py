@@ -39,10 +39,18 @@ def test_a_pair_that_cannot_be_fused_says_why(make_pair: MakePair) -> None:
     assert not verdict.fusible
     assert verdict.reason is not None
     assert "do not overlap" in verdict.reason
-    odd = make_pair(msi={"pixel": 12.0})
+    near = make_pair(msi={"pixel": 26.0})
+    verdict = info([near.hsi, near.msi]).pair
+    assert verdict is not None
+    assert "next to nothing to sharpen" in str(verdict.reason)
+
+
+def test_a_ratio_that_is_not_whole_is_told(make_pair: MakePair) -> None:
+    odd = make_pair(msi={"pixel": 12.5})
     verdict = info([odd.hsi, odd.msi]).pair
     assert verdict is not None
-    assert "not a whole fraction" in str(verdict.reason)
+    assert (verdict.fusible, verdict.ratio, verdict.resampled) == (True, 2, True)
+    assert any("output's pixels are 15 m" in text and "the MSI's 12.5 m" in text for text in verdict.warnings)
 
 
 def test_bad_bands_and_sensor_are_told(write_raster: WriteRaster) -> None:

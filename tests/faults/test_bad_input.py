@@ -82,7 +82,7 @@ def test_a_crs_on_one_side_only(bench: Bench, role: str) -> None:
 @pytest.mark.parametrize(
     ("pixel", "sentence"),
     [
-        (12.0, "MSI pixel 12 m is not a whole fraction of HSI pixel 30 m (ratio 2.50)"),
+        (26.0, "The ratio 1.15 leaves next to nothing to sharpen (MSI pixel 26 m, HSI pixel 30 m)"),
         (1.0, "The ratio 30.00 is above 20"),
         (30.0, "same pixel size"),
     ],

@@ -52,6 +52,31 @@ def test_the_adjoint_of_r_is_its_adjoint() -> None:
     torch.testing.assert_close((srf.project(x) * p).sum(), (x * srf.adjoint(p)).sum())
 
 
+@few
+@given(RATIOS, st.floats(0.9, 1.6), st.floats(0.7, 1.4), st.floats(0.7, 1.4))
+def test_a_blur_seen_from_pixels_of_another_shape(ratio: int, fwhm: float, wide: float, high: float) -> None:
+    """Its width in the world stays; a pixel twice as wide sees it half as wide."""
+    seen = PointSpread.gaussian(ratio, fwhm).seen_from(np.diag([wide, high]))
+    narrow = min(fwhm / wide, fwhm / high) * ratio < 1.6  # then samples are too few for the figure
+    assert seen.fwhm == pytest.approx((fwhm / wide, fwhm / high), rel=0.15 if narrow else 0.03)
+
+
+def test_a_turned_blur_and_its_shift() -> None:
+    srf = SpectralResponse(np.ones((1, 1)), ("a",))
+    model = ImagingModel(srf, PointSpread.gaussian(4, (1.5, 0.8)), (0.5, 0.25))
+    quarter = np.array([[0.0, -1.0], [1.0, 0.0]])  # to the right here is down there
+    turned = model.seen_from(quarter)
+    np.testing.assert_allclose(turned.psf.fwhm, model.psf.fwhm[::-1], rtol=1e-3)
+    assert turned.shift == pytest.approx((0.25, -0.5))
+    slanted = PointSpread.gaussian(4, (1.5, 0.8), angle=30)
+    angle = np.radians(30)
+    back = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    found = PointSpread.gaussian(4, (1.5, 0.8)).seen_from(back).kernel
+    margin = (len(found) - len(slanted.kernel)) // 2
+    np.testing.assert_allclose(found[margin:-margin, margin:-margin], slanted.kernel, atol=5e-3 * found.max())
+    assert model.seen_from(np.eye(2)) is model
+
+
 @pytest.mark.parametrize("ratio", [2, 3, 4, 5])
 def test_an_impulse_shows_the_sampling_phase(ratio: int) -> None:
     # HSI pixel i is centred on fine position r·i + (r − 1)/2: mean position of what each sees must be that.

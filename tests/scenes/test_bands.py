@@ -165,6 +165,8 @@ def test_lists_of_the_dataset(write_raster: WriteRaster, domain: str | None) -> 
         "B8A, central wavelength {} nm",
         "reflectance at {}nm",
         "B4 ({})",
+        "B-{} nm",
+        "2-{} nm",
     ],
 )
 def test_descriptions(write_raster: WriteRaster, form: str) -> None:
@@ -183,6 +185,10 @@ def test_descriptions(write_raster: WriteRaster, form: str) -> None:
         (["band 450", "band 451", "band 452", "band 453"], None),  # they count bands
         (["2021-450", "2021-560", "2021-665", "2021-842"], None),  # more than one number
         (["450", "560", "665", "12000"], None),
+        (["layer (1)", "layer (2)", "layer (3)", "layer (4)"], None),
+        (["x (4)", "x (3)", "x (2)", "x (1)"], None),
+        (["x1 (443)", "x2 (560)", "x3 (665)", "x4 (842)"], [443, 560, 665, 842]),
+        (["x1 (443)", "x2 (560)", "x3 (665)", "x4"], None),
     ],
 )
 def test_bare_numbers_in_names_are_wavelengths_only_where_all_of_them_can_be(
@@ -195,7 +201,8 @@ def test_bare_numbers_in_names_are_wavelengths_only_where_all_of_them_can_be(
         assert not bands.source
     else:
         np.testing.assert_allclose(bands.wavelength_nm, expected)
-        assert bands.source == "the bands' descriptions"
+        unit = "µm" if names[0] == "0.45" else "nm"
+        assert bands.source == f"the bands' descriptions (no usable unit, taken for {unit})"
 
 
 def test_plain_files_have_none(write_raster: WriteRaster) -> None:
@@ -322,7 +329,8 @@ def test_envi_headers_in_latin_1(tmp_path: Path) -> None:
     CUBE.tofile(envi(tmp_path, header, "latin-1"))
     scene = Scene.open(tmp_path / "a.img")
     assert scene.bands.wavelength_nm == pytest.approx(NM)
-    assert scene.bands.names == ("Réfl 1", "Réfl 2", "Réfl 3")
+    # As GDAL names bands of headers in UTF-8.
+    assert scene.bands.names == ("Réfl 1 (0.4505 µm)", "Réfl 2 (0.66025 µm)", "Réfl 3 (2.2 µm)")
 
 
 def test_a_header_of_another_image_is_passed_over(write_raster: WriteRaster, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from hsfuse.scenes import Block, PixelWindow, Scene, ScenePair
-from hsfuse.scenes.displaced import Displacement, cubic_spline, read_displaced, sampled
+from hsfuse.scenes.displaced import Displacement, Places, cubic_spline, read_placed, sampled
 
 if TYPE_CHECKING:
     from conftest import WriteRaster
@@ -46,18 +46,20 @@ def test_the_spline_is_that_of_scipy() -> None:
 
 def test_windows_are_parts_of_the_whole(write_raster: WriteRaster) -> None:
     scene = Scene.open(write_raster("hsi.tif", IMAGE))
-    whole = read_displaced(scene, scene.grid.window, range(5), MOVED)
-    x, y = MOVED.sources(scene.grid.window)
+    moved = Places(scene.grid, scene.grid, MOVED)
+    whole = read_placed(scene, scene.grid.window, range(5), moved)
+    x, y = moved.sources(scene.grid.window)
     assert (x[0, 10], y[7, 0]) == (pytest.approx(10.5 / 1.02), pytest.approx(7.25))
     expected = [ndimage.map_coordinates(band, [y - 0.5, x - 0.5], order=3, mode="mirror") for band in IMAGE]
     inside = (x >= 0) & (y >= 0) & (x < 70) & (y < 60)
     np.testing.assert_array_equal(whole.valid, inside)
     np.testing.assert_allclose(whole.values[:, inside], np.array(expected)[:, inside], atol=2e-6)
     for window in (PixelWindow(20, 21, 9, 8), PixelWindow(61, 0, 9, 3)):
-        part = read_displaced(scene, window, range(5), MOVED)
+        part = read_placed(scene, window, range(5), moved)
         np.testing.assert_allclose(part.values, whole.values[:, window.rows, window.columns], atol=2e-6)
         np.testing.assert_array_equal(part.valid, whole.valid[window.rows, window.columns])
-    away = read_displaced(scene, PixelWindow(0, 0, 4, 4), range(5), Displacement(Slope(), 200.0, 0.0))
+    far = Places(scene.grid, scene.grid, Displacement(Slope(), 200.0, 0.0))
+    away = read_placed(scene, PixelWindow(0, 0, 4, 4), range(5), far)
     assert not away.valid.any()
 
 

@@ -14,7 +14,7 @@ from rasterio.warp import transform as transform_points
 
 from hsfuse.errors import PairError, RequestError
 from hsfuse.scenes import Grid, PixelWindow, Scene, ScenePair
-from hsfuse.scenes.pair import resample
+from hsfuse.scenes.resampling import resample
 from hsfuse.scenes.scene import Block
 
 if TYPE_CHECKING:
@@ -236,9 +236,9 @@ def test_a_move_finds_the_area_anew(write_raster: WriteRaster) -> None:
 def test_a_ratio_of_the_user(write_raster: WriteRaster) -> None:
     msi_grid = Grid(90, 90, Affine(8, 0, X, 0, -8, Y), CRS.from_epsg(32633))
     msi = {"numbers": plane(msi_grid), "transform": msi_grid.transform}
-    with pytest.raises(PairError, match="`ratio`"):
-        open_pair(write_raster, {}, msi)
-    pair = open_pair(write_raster, {}, msi, ratio=4)
+    assert open_pair(write_raster, {}, msi, ratio=3).ratio == 3
+    pair = open_pair(write_raster, {}, msi)
+    assert pair.ratio == 4  # 3.75
     inner = (slice(None), slice(4, -4), slice(4, -4))
     np.testing.assert_allclose(pair.read(pair.grid.window).msi[inner], plane(pair.fine_grid)[inner], atol=2e-3)
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
+from rasterio.rpc import RPC
 
 from hsfuse.errors import RequestError, SceneError, WorkError
 from hsfuse.scenes import PixelWindow, Scene
@@ -261,8 +262,29 @@ def test_points_without_a_grid_are_refused(write_raster: WriteRaster) -> None:
     with rasterio.open(path, "r+") as dataset:
         points = [GroundControlPoint(row, column, 5e5 + 30 * column, 5e6 - 30 * row) for row, column in corners]
         dataset.gcps = (points, CRS.from_epsg(32633))
-    with pytest.raises(SceneError, match=r"a\.tif: only ground control points .*gdalwarp"):
+    with pytest.raises(SceneError, match=r"a\.tif: only ground control points ") as refusal:
         Scene.open(path)
+    command = f"(gdalwarp -order 1 -t_srs EPSG:32633 -r cubic {path} a-rectified.tif)"
+    assert str(refusal.value).endswith(command)
+    with rasterio.open(path, "r+") as dataset:
+        points = [GroundControlPoint(y, x, -70.2 + 0.001 * x, -33.1 - 0.001 * y) for y in range(4) for x in range(3)]
+        dataset.gcps = (points, CRS.from_epsg(4326))
+    with pytest.raises(SceneError, match=r"\(gdalwarp -tps -t_srs EPSG:32719 -r cubic "):
+        Scene.open(path)
+
+
+def test_a_camera_model_without_a_grid_is_refused(write_raster: WriteRaster) -> None:
+    path = write_raster("a b.tif", CUBE, crs=None, transform=Affine.identity())
+    with rasterio.open(path, "r+") as dataset:
+        one = [1.0] + [0.0] * 19
+        dataset.rpcs = RPC(
+            height_off=100, height_scale=500, lat_off=48.0, lat_scale=0.1, long_off=11.5, long_scale=0.1,
+            line_off=20, line_scale=20, samp_off=25, samp_scale=25,
+            line_num_coeff=one, line_den_coeff=one, samp_num_coeff=one, samp_den_coeff=one,
+        )  # fmt: skip
+    with pytest.raises(SceneError, match=r"only rational polynomials .*RPC_DEM=dem\.tif") as refusal:
+        Scene.open(path)
+    assert f"(gdalwarp -rpc -t_srs EPSG:32632 -r cubic '{path}' 'a b-rectified.tif')" in str(refusal.value)
 
 
 # --- formats, threads, processes ---

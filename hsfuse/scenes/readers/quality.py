@@ -63,8 +63,7 @@ class FlagLayer:
     @property
     def grid(self) -> Grid:
         """Where its pixels lie."""
-        dataset = self.raster.dataset
-        return Grid(dataset.width, dataset.height, dataset.transform, dataset.crs or None)
+        return Grid.of_dataset(self.raster.dataset)
 
 
 @dataclass(frozen=True, eq=False)

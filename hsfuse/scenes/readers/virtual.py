@@ -64,7 +64,7 @@ def look_at(path: str, shown: str) -> RasterFacts:
         with gdal_environment(), open_dataset(path) as dataset:
             return RasterFacts(
                 path,
-                Grid(dataset.width, dataset.height, dataset.transform, dataset.crs or None),
+                Grid.of_dataset(dataset),
                 tuple(dataset.dtypes),
                 tuple(dataset.nodatavals),
                 tuple(dataset.scales),

@@ -30,10 +30,10 @@ def scene_path(tmp_path: Path) -> Path:
     return _write(tmp_path / "scene.tif", numbers, Affine(30, 0, 5e5, 0, -30, 5e6))
 
 
-def _write(path: Path, numbers: NDArray[Any], transform: Affine | None, epsg: int | None = 32633) -> Path:
+def _write(path: Path, numbers: NDArray[Any], transform: Affine | None, crs: int | str | None = 32633) -> Path:
     with rasterio.open(
         path, "w", driver="GTiff", width=numbers.shape[2], height=numbers.shape[1], count=len(numbers),
-        dtype=numbers.dtype, transform=transform, crs=CRS.from_epsg(epsg) if epsg else None,
+        dtype=numbers.dtype, transform=transform, crs=CRS.from_user_input(crs) if crs else None,
     ) as file:  # fmt: skip
         file.write(numbers)
     return path
@@ -97,6 +97,19 @@ def test_own_mask_without_a_place_must_have_the_scenes_size(scene_path: Path, tm
     assert np.argwhere(~scene.read(scene.grid.window).valid).tolist() == [[7, 8]]
     with pytest.raises(SceneError, match=r"b\.tif: the mask has 39 x 40 pixels and the scene 40 x 40"):
         Scene.open(scene_path, mask=_write(tmp_path / "b.tif", numbers[:, :, 1:], None, None))
+
+
+def test_a_local_crs_says_as_little_of_a_mask_as_of_a_scene(tmp_path: Path) -> None:
+    """Both then lie where their coordinates say, not pixel on pixel."""
+    local = 'LOCAL_CS["Arbitrary",UNIT["metre",1]]'
+    numbers = np.random.default_rng(1).integers(1, 999, (2, SIZE, SIZE)).astype(np.int16)
+    path = _write(tmp_path / "scene.tif", numbers, Affine(30, 0, 10, 0, -30, 0), local)
+    bad = np.zeros((1, SIZE, SIZE), np.uint8)
+    bad[0, 5, 7] = 1
+    mask = _write(tmp_path / "mask.tif", bad, Affine(30, 0, 100, 0, -30, -60), local)
+    for written in (path, _write(tmp_path / "bare.tif", numbers, Affine(30, 0, 10, 0, -30, 0), None)):
+        valid = Scene.open(written, mask=mask).read(PixelWindow(0, 0, SIZE, SIZE)).valid
+        assert np.argwhere(~valid).tolist() == [[7, 10]]
 
 
 def test_own_mask_that_is_none(scene_path: Path, tmp_path: Path) -> None:

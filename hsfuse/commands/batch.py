@@ -1,0 +1,189 @@
+"""`hsfuse batch`: many pairs, one after another in one process; a pair that fails does not stop the rest."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import os
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hsfuse.commands.fuse import fuse
+from hsfuse.errors import OutputError
+from hsfuse.files import shown
+from hsfuse.fusion.memory import give_back
+from hsfuse.progress import SILENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from hsfuse.commands.fuse import FuseResult
+    from hsfuse.pairs.pair import PairRequest, PathLike
+    from hsfuse.progress import Progress
+
+_KEYWORDS = {
+    name for name, parameter in inspect.signature(fuse).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY
+} - {"progress"}
+
+
+@dataclass(frozen=True)
+class BatchEntry:
+    """One pair of a batch, and what `fuse` is to do with it.
+
+    Raises:
+        TypeError: A choice that `fuse` does not know.
+    """
+
+    pair: PairRequest
+    """The two scenes, not opened yet."""
+
+    output: PathLike
+    """The COG to write; its folder is made."""
+
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    """Keywords of `fuse`: `model`, `weights`, `compute`, …"""
+
+    name: str = ""
+    """How messages call it, such as `line 4`; by default its output."""
+
+    writes: tuple[Path, ...] = ()
+    """Files that are written beside the output, which no other entry may write."""
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.choices) - _KEYWORDS)
+        if unknown:
+            raise TypeError(f"fuse has no {', '.join(unknown)}: it has {', '.join(sorted(_KEYWORDS))}")
+        object.__setattr__(self, "output", Path(self.output))
+        object.__setattr__(self, "name", self.name or shown(self.output))
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do: files are moved into place whole, so what is there is whole."""
+        return os.path.isfile(self.output) and not self.choices.get("overwrite", False)  # noqa: PTH113 (a PathLike)
+
+
+@dataclass(frozen=True)
+class BatchOutcome:
+    """What became of one pair."""
+
+    entry: BatchEntry
+    """What was asked for."""
+
+    result: FuseResult | None = None
+    """Of `fuse`; None for a pair that was skipped or failed."""
+
+    error: Exception | None = None
+    """Why it failed: an `HsfuseError`, or what nobody foresaw."""
+
+    @property
+    def status(self) -> str:
+        """`done`, `skipped` or `failed`."""
+        if self.error is not None:
+            return "failed"
+        return "skipped" if self.result is None else "done"
+
+
+def batch(
+    entries: Iterable[BatchEntry], *, shard: tuple[int, int] = (1, 1), progress: Progress = SILENT
+) -> Iterator[BatchOutcome]:
+    """Fuse many pairs, one after another; what one takes of memory is given back before the next.
+
+    Entries whose output is there already are skipped, unless their `choices` say `overwrite`. Nothing is fused before
+    the first outcome is asked for.
+
+    Args:
+        entries: In the order of the outcomes.
+        shard: (k, n): only every n-th entry from the k-th on, for n processes that share the entries.
+        progress: Observer of the work; a note begins and ends each pair.
+
+    Returns:
+        An outcome an entry of the shard, as soon as it is known.
+
+    Raises:
+        RequestError: Two entries write one file, also of different shards, one would write over a scene of another, or
+            a folder cannot be made; nothing was fused.
+    """
+    wanted = tuple(entries)
+    _refuse_collisions(wanted)
+    share = wanted[shard[0] - 1 :: shard[1]]
+    _make_folders(share)
+    return _run(share, progress)
+
+
+def _run(entries: Sequence[BatchEntry], progress: Progress) -> Iterator[BatchOutcome]:
+    for number, entry in enumerate(entries, start=1):
+        where = f"{number} of {len(entries)}, {entry.name}"
+        if not entry.finished:
+            progress.note(f"{where}: {shown(entry.pair.hsi)} → {shown(entry.output)}")
+        outcome = _outcome(entry, progress)
+        progress.note(f"{where}: {_told(outcome)}")
+        gc.collect()  # cycles hold arrays until then
+        give_back()
+        yield outcome
+
+
+def _outcome(entry: BatchEntry, progress: Progress) -> BatchOutcome:
+    if entry.finished:
+        return BatchOutcome(entry)
+    try:
+        return BatchOutcome(entry, fuse(entry.pair, entry.output, progress=progress, **entry.choices))
+    except Exception as error:  # noqa: BLE001 (the rest of a night's work is not lost to what nobody foresaw)
+        _let_go(error)
+        return BatchOutcome(entry, error=error)
+
+
+def _told(outcome: BatchOutcome) -> str:
+    if outcome.result is not None:
+        return f"done in {outcome.result.seconds:.1f} s"
+    return "skipped, the output is there" if outcome.error is None else "failed"
+
+
+def _let_go(error: BaseException) -> None:
+    """Empty the frames that an error and its causes hold, and with them the arrays of the pair."""
+    seen: list[BaseException] = []
+    left: list[BaseException | None] = [error]
+    while left:
+        found = left.pop()
+        if found is None or found in seen:
+            continue
+        traceback.clear_frames(found.__traceback__)
+        seen.append(found)
+        left += [found.__cause__, found.__context__]
+
+
+def _refuse_collisions(entries: Sequence[BatchEntry]) -> None:
+    """No file is written by two entries, and no scene of the batch is written over."""
+    scenes = {os.path.realpath(scene): entry for entry in entries for scene in _scenes(entry.pair)}
+    written: dict[str, BatchEntry] = {}
+    for entry in entries:
+        for path in (entry.output, *entry.writes):
+            real = os.path.realpath(path)
+            if real in written:
+                raise OutputError(
+                    f"{written[real].name} and {entry.name} both write {shown(path)}: give each an output of its own"
+                )
+            if real in scenes:
+                raise OutputError(
+                    f"{entry.name} would write {shown(path)}, which is a scene of {scenes[real].name}: choose another "
+                    "folder or output"
+                )
+            written[real] = entry
+
+
+def _scenes(pair: PairRequest) -> Iterator[str]:
+    """The files of a pair as far as they are named, also those of a list with commas."""
+    for given in (pair.hsi, pair.msi):
+        for source in [given] if isinstance(given, (str, os.PathLike)) else given:
+            yield os.fspath(source)
+            yield from (part.strip() for part in os.fspath(source).split(","))
+
+
+def _make_folders(entries: Sequence[BatchEntry]) -> None:
+    for folder in {Path(entry.output).parent for entry in entries}:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise OutputError(f"{shown(folder)}: the folder cannot be made ({reason}): choose another") from error
