@@ -269,11 +269,7 @@ class CogWriter:
         scales, offsets = self.encoding.scales, self.encoding.offsets
         if (scales != 1).any() or (offsets != 0).any():
             dataset.scales, dataset.offsets = tuple(scales), tuple(offsets)
-        for index in range(len(self.bands)):
-            own, imagery = _band_tags(self.bands, index)
-            dataset.update_tags(index + 1, **own)
-            dataset.update_tags(index + 1, ns="IMAGERY", **imagery)
-            dataset.set_band_description(index + 1, _description(self.bands, index))
+        describe_bands(dataset, self.bands)
         natural = nearest_bands(self.bands, NATURAL_NM)
         if natural is not None:  # viewers show these, and not the first three
             colours = {natural[0]: ColorInterp.red, natural[1]: ColorInterp.green, natural[2]: ColorInterp.blue}
@@ -295,6 +291,15 @@ class CogWriter:
     def _failed(self, error: BaseException) -> str:
         reason = " ".join(str(error.__cause__ or error).split())
         return f"{self.path} could not be written ({reason}): see whether the disk is full; nothing was kept"
+
+
+def describe_bands(dataset: Any, bands: Bands) -> None:
+    """Write what is known of each band into an open dataset: wavelength, width and name."""
+    for index in range(len(bands)):
+        own, imagery = _band_tags(bands, index)
+        dataset.update_tags(index + 1, **own)
+        dataset.update_tags(index + 1, ns="IMAGERY", **imagery)
+        dataset.set_band_description(index + 1, _description(bands, index))
 
 
 def finish_all(writers: Sequence[CogWriter]) -> None:
