@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from conftest import Write, Written
+    from conftest import Write
+    from layouts import Written
 
 
 def _zip(folder: Path, archive: Path, compression: int = zipfile.ZIP_DEFLATED) -> Path:

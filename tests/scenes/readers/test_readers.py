@@ -14,7 +14,7 @@ from hsfuse.errors import HsfuseError, RequestError
 from hsfuse.scenes import PixelWindow, Scene
 
 if TYPE_CHECKING:
-    from conftest import Written
+    from layouts import Written
 
 PRODUCTS = ("prisma", "emit", "neon", "tanager", "netcdf", "safe", "landsat", "enmap", "desis", "hyperion")
 
