@@ -75,12 +75,13 @@ def north_up(pixel: float, left: float = LEFT, top: float = TOP) -> Affine:
     return Affine(pixel, 0, left, 0, -pixel, top)
 
 
-def write_tif(path: Path, numbers: NDArray[Any], pixel: float, epsg: int = 32633, **profile: Any) -> None:
+def write_tif(path: Path, numbers: NDArray[Any], pixel: float, epsg: int | None = 32633, **profile: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     numbers = numbers if numbers.ndim == 3 else numbers[None]
+    crs = CRS.from_epsg(epsg) if epsg else None
     with rasterio.open(
         path, "w", driver=profile.pop("driver", "GTiff"), width=numbers.shape[2], height=numbers.shape[1],
-        count=len(numbers), dtype=numbers.dtype, crs=CRS.from_epsg(epsg), transform=north_up(pixel), **profile,
+        count=len(numbers), dtype=numbers.dtype, crs=crs, transform=north_up(pixel), **profile,
     ) as file:  # fmt: skip
         file.write(numbers)
 
@@ -145,8 +146,9 @@ def write_landsat(
     satellite: int = 8,
 ) -> Written:
     reflective = {5: "123457", 7: "123457", 8: "1234567", 9: "1234567"}[satellite]
-    nm = {"8": [443, 482, 561, 655, 865, 1609, 2201], "5": [485, 560, 660, 830, 1650, 2220]}
-    known = [float(value) for value in nm["8" if satellite > 7 else "5"]]
+    oli = [443, 482, 561, 655, 865, 1609, 2201]
+    nm = {5: [485, 560, 660, 830, 1650, 2220], 7: [479, 561, 661, 835, 1650, 2208], 8: oli, 9: oli}
+    known = [float(value) for value in nm[satellite]]
     scale, offset = (2.75e-5, -0.2) if level == "2" else (2e-5, -0.1)
     cube = content.numbers(known, 1, 50000, scale, offset).astype(np.uint16)
     cube[:, 0, 0] = 0

@@ -28,6 +28,8 @@ class Product:
     layout: Callable[..., Written]
     """(folder, content)."""
     hyperspectral: bool = True
+    large: bool = True
+    """Also opened large: one of those that are read in the same way."""
     resolution: int | None = None
     """Of the product, the pixels asked for: `X.SAFE:20m`."""
 
@@ -81,27 +83,29 @@ L1B = {"name": "EMIT_L1B_RAD_001_20230401T203751_2309114_002.nc", "image": "radi
 PRODUCTS = (
     Product("PRISMA L2D", hdf5_layouts.write_prisma),
     Product("EMIT L2A with MASK", partial(hdf5_layouts.write_emit, mask=True)),
-    Product("EMIT L1B", partial(hdf5_layouts.write_emit, **L1B)),
+    Product("EMIT L1B", partial(hdf5_layouts.write_emit, **L1B), large=False),
     Product("NEON", hdf5_layouts.write_neon),
-    Product("NEON, rotated 30°", partial(hdf5_layouts.write_neon, rotation=30.0)),
+    Product("NEON, rotated 30°", partial(hdf5_layouts.write_neon, rotation=30.0), large=False),
     Product("Tanager ortho", hdf5_layouts.write_tanager),
     Product("netCDF (y, x, wavelength)", hdf5_layouts.write_netcdf),
     Product("netCDF (wavelength, y, x), south-up, µm",
             partial(hdf5_layouts.write_netcdf, order=("wavelength", "y", "x"), south_up=True, units="um")),
-    Product("netCDF (lat, lon, wavelength)", partial(hdf5_layouts.write_netcdf, order=("lat", "lon", "wavelength"))),
+    Product("netCDF (lat, lon, wavelength)",
+            partial(hdf5_layouts.write_netcdf, order=("lat", "lon", "wavelength")), large=False),
     Product("EnMAP L2A", layouts.write_enmap),
-    Product("EnMAP L1C", partial(layouts.write_enmap, stem=ENMAP_L1C)),
+    Product("EnMAP L1C", partial(layouts.write_enmap, stem=ENMAP_L1C), large=False),
     Product("DESIS L2A", layouts.write_desis),
     Product("Hyperion L1T", partial(layouts.write_hyperion, numbers=HYPERION)),
     Product("ENVI, AVIRIS-NG, rotated −24°", write_envi),
     Product("Sentinel-2 L2A, 10 m and 20 m", layouts.write_safe, hyperspectral=False),
-    Product("Sentinel-2 L2A, 20 m", partial(layouts.write_safe, pixel=20), hyperspectral=False, resolution=20),
-    Product("Sentinel-2 L1C", partial(layouts.write_safe, level="1C"), hyperspectral=False),
+    Product("Sentinel-2 L2A, 20 m", partial(layouts.write_safe, pixel=20), hyperspectral=False, large=False,
+            resolution=20),
+    Product("Sentinel-2 L1C", partial(layouts.write_safe, level="1C"), hyperspectral=False, large=False),
     Product("Landsat 8 level 2", layouts.write_landsat, hyperspectral=False),
-    Product("Landsat 8 level 1", partial(layouts.write_landsat, **LANDSAT_1), hyperspectral=False),
-    Product("Landsat 9 level 2", partial(layouts.write_landsat, **LANDSAT_9), hyperspectral=False),
-    Product("Landsat 7 level 2", partial(layouts.write_landsat, **LANDSAT_7), hyperspectral=False),
-    Product("Landsat 5 level 2", partial(layouts.write_landsat, **LANDSAT_5), hyperspectral=False),
+    Product("Landsat 8 level 1", partial(layouts.write_landsat, **LANDSAT_1), hyperspectral=False, large=False),
+    Product("Landsat 9 level 2", partial(layouts.write_landsat, **LANDSAT_9), hyperspectral=False, large=False),
+    Product("Landsat 7 level 2", partial(layouts.write_landsat, **LANDSAT_7), hyperspectral=False, large=False),
+    Product("Landsat 5 level 2", partial(layouts.write_landsat, **LANDSAT_5), hyperspectral=False, large=False),
     Product("bands in files of their own", write_band_files, hyperspectral=False),
 )  # fmt: skip
 
@@ -122,7 +126,8 @@ def write_enmap_1b(within: Path, content: Content) -> Written:
     written = layouts.write_enmap(within, content)
     image = next(written.path.glob("*SPECTRAL_IMAGE.TIF"))
     for part in ("VNIR", "SWIR"):
-        layouts.write_tif(image.with_name(image.name.replace(".TIF", f"_{part}.TIF")), np.ones((2, 9, 8), np.uint16), 1)
+        path = image.with_name(image.name.replace(".TIF", f"_{part}.TIF"))
+        layouts.write_tif(path, np.ones((2, 9, 8), np.uint16), 1, None)
     image.unlink()
     return written
 

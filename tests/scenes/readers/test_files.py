@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Write
-    from layouts import Written
+
+    from .layouts import Written
 
 
 def _zip(folder: Path, archive: Path, compression: int = zipfile.ZIP_DEFLATED) -> Path:

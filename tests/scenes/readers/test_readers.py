@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from hsfuse.errors import HsfuseError, RequestError
+from hsfuse.errors import HsfuseError, RequestError, SceneError
 from hsfuse.scenes import PixelWindow, Scene
 
+from . import products
+from .layouts import Content
+
 if TYPE_CHECKING:
-    from layouts import Written
+    from pathlib import Path
+
+    from .layouts import Written
+    from .products import Product
 
 PRODUCTS = ("prisma", "emit", "neon", "tanager", "netcdf", "safe", "landsat", "enmap", "desis", "hyperion")
 
@@ -36,6 +42,22 @@ def test_grid_bands_values_and_mask(written: Written) -> None:
     block = scene.read(scene.grid.window)
     np.testing.assert_array_equal(block.valid, written.valid)
     np.testing.assert_allclose(block.values[:, written.valid], written.values[:, written.valid], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("product", products.PRODUCTS, ids=lambda product: product.name)
+def test_every_kind_that_the_readme_names(product: Product, tmp_path: Path) -> None:
+    written = product.write(tmp_path, Content(72, 72, (430.0, 555.5, 800.0, 900.0, 990.0, 1400.0, 2200.0)))
+    scene = Scene.open(written.path)
+    assert scene.bands.wavelength_nm is not None
+    np.testing.assert_allclose(scene.bands.wavelength_nm, written.wavelength_nm, atol=0.06)
+    np.testing.assert_allclose(tuple(scene.grid.transform), tuple(written.transform), atol=1e-9)
+    np.testing.assert_array_equal(scene.read(scene.grid.window).valid, written.valid)
+
+
+@pytest.mark.parametrize("product", products.REFUSED, ids=lambda product: product.name)
+def test_every_kind_that_is_to_be_ordered_otherwise(product: Product, tmp_path: Path) -> None:
+    with pytest.raises(SceneError, match=r"^[^\n]+(geometry of the sensor|not on a map|order)[^\n]+$"):
+        Scene.open(product.write(tmp_path, Content()).path)
 
 
 def test_windows_and_bands_in_any_order(written: Written) -> None:
