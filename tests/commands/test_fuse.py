@@ -18,9 +18,9 @@ from hsfuse import __version__
 from hsfuse.commands.fuse import FuseResult, fuse
 from hsfuse.errors import OutputError, PairError, RequestError
 from hsfuse.fusion.methods import METHODS
+from hsfuse.fusion.opening import open_pair
 from hsfuse.imaging import ImagingModel
 from hsfuse.models.weights import bundled_weights
-from hsfuse.pairs.opening import open_pair
 from hsfuse.scenes import PixelWindow
 
 from .conftest import as_nouns
