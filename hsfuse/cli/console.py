@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hsfuse.cli import signals, streams
+from hsfuse.cli import journal, signals, streams
 from hsfuse.cli.words import as_options
 from hsfuse.errors import HsfuseError, RequestError
 
@@ -42,6 +42,7 @@ _NOTHING_KEPT = "nothing was written"
 _debug = False
 _options: Mapping[str, str] = {}
 _kept = _NOTHING_KEPT
+_level = logging.WARNING  # of hsfuse's own lines on the terminal
 
 
 def run_to_the_end(run: Callable[[], Any]) -> int:
@@ -108,6 +109,7 @@ def _say(sentence: str, status: int) -> int:
     text = " ".join(as_options(sentence, _options).split())
     if len(text) > _LONGEST:  # a value out of a damaged file
         text = f"{text[: _LONGEST - 200]} … {text[-200:]}"
+    journal.record(text, logging.ERROR)
     click.echo(f"hsfuse: {text}", err=True)
     return status
 
@@ -169,17 +171,21 @@ class Console:
 
     def warnings(self, sentences: Sequence[str]) -> None:
         """Print warnings to stderr."""
-        if self.quiet < 2:
-            for sentence in sentences:
-                click.echo(f"warning: {self.about}{as_options(sentence, self.options)}", err=True)
+        for sentence in sentences:
+            text = f"{self.about}{as_options(sentence, self.options)}"
+            journal.record(text, logging.WARNING)
+            if self.quiet < 2:
+                click.echo(f"warning: {text}", err=True)
 
     def note(self, sentence: str) -> None:
         """Print what the user should know to stderr, unless silenced."""
+        journal.record(f"{self.about}{sentence}")
         if not self.quiet:
             click.echo(f"{self.about}{sentence}", err=True)
 
     def detail(self, sentence: str) -> None:
         """Print what `-v` asks for, to stderr."""
+        journal.record(f"{self.about}{sentence}")
         if self.verbose:
             click.echo(f"{self.about}{sentence}", err=True)
 
@@ -191,15 +197,23 @@ class Console:
         return ProgressBar(silent=self.quiet > 0, stages=stages)
 
     @contextlib.contextmanager
-    def running(self, config: dict[str, str], *, debug: bool) -> Iterator[None]:
-        """Set up logging and GDAL's configuration for the length of a command."""
-        global _debug, _options, _kept
+    def running(self, config: dict[str, str], *, debug: bool, log: str | None = None) -> Iterator[None]:
+        """Set up logging, also into a file `log`, and GDAL's configuration for the length of a command.
+
+        Raises:
+            OutputError: The log cannot be written.
+        """
+        global _debug, _options, _kept, _level  # noqa: PLW0603 (of the process, as logging is)
         _debug, _options, _kept = debug, self.options, _NOTHING_KEPT
         level = [logging.WARNING, logging.INFO, logging.DEBUG][min(self.verbose, 2)]
         # Details are hsfuse's alone: what libraries have to say below a warning helps nobody on a command line.
         least = logging.ERROR if self.quiet else logging.WARNING
-        logging.basicConfig(level=least, format="%(message)s", stream=sys.stderr)
-        logging.getLogger("hsfuse").setLevel(max(least, level) if self.quiet else level)
+        terminal = logging.StreamHandler(sys.stderr)
+        terminal.addFilter(lambda record: not record.name.startswith("hsfuse") or record.levelno >= _level)
+        logging.basicConfig(level=least, format="%(message)s", handlers=[terminal])
+        _level = max(least, level) if self.quiet else level
+        journal.keep(log)
+        logging.getLogger("hsfuse").setLevel(min(_level, logging.INFO) if log else _level)
         logging.getLogger("rasterio").setLevel(logging.CRITICAL)
         if not config:
             yield
@@ -258,6 +272,7 @@ class ProgressBar:
         """A stage of `total` steps begins."""
         self._close()  # of a stage that broke off
         self._stage, self._total, self._started = stage, total, time.monotonic()
+        journal.record(stage if unit == "percent" else f"{stage}: {total} {unit}")
         if self.silent:
             return
         if sys.stderr.isatty():
@@ -274,6 +289,7 @@ class ProgressBar:
 
     def note(self, sentence: str) -> None:
         """A line beside the bar."""
+        journal.record(sentence)
         if self.silent:
             return
         if self._bar is not None:
@@ -283,10 +299,12 @@ class ProgressBar:
 
     def finish(self) -> None:
         """The stage is over."""
+        done = f"{self._stage}: done in {time.monotonic() - self._started:.1f} s"
+        journal.record(done)
         if self._bar is not None:
             self._close()
         elif not self.silent and self.stages:
-            click.echo(f"{self._stage}: done in {time.monotonic() - self._started:.1f} s", err=True)
+            click.echo(done, err=True)
 
     def _close(self) -> None:
         if self._bar is not None:

@@ -97,5 +97,7 @@ def tell(console: Console, result: FuseResult) -> None:
         f"{result.precision}; HSI {'resampled' if result.hsi_resampled else 'as it is'}, "
         f"MSI {'resampled' if result.resampled else 'as it is'}"
     )
+    for group in result.sharpened:
+        console.detail(f"sharpened: {group.sentence}")
     for name, value in result.fitted.items():
         console.detail(f"{name}: {value}")

@@ -80,9 +80,18 @@ def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
-        def run(*, as_json: bool, quiet: int, verbose: int, debug: bool, config: dict[str, str], **values: Any) -> Any:
+        def run(
+            *,
+            as_json: bool,
+            quiet: int,
+            verbose: int,
+            debug: bool,
+            log: str | None,
+            config: dict[str, str],
+            **values: Any,
+        ) -> Any:
             console = Console(as_json, quiet, verbose, option_names(click.get_current_context().command))
-            with console.running(config, debug=debug):
+            with console.running(config, debug=debug, log=log):
                 return function(console, **values)
 
         # click lists parameters from the bottom up: what stands first in its list comes last in the help
@@ -229,6 +238,7 @@ _COMMON = (
         group=_MESSAGES,
     ),
     option("-v", "--verbose", count=True, show_default=False, help="More detail; -vv: more.", group=_MESSAGES),
+    option("--log", metavar="FILE", help="Append all that is said, with the time, to a file.", group=_MESSAGES),
     option("--debug", is_flag=True, help="Show a traceback on an error.", group=_MESSAGES),
     pairs("--config", help="GDAL configuration option, repeatable.", group=_MESSAGES),
 )
@@ -309,11 +319,18 @@ several_msi = option(
     help="Multispectral scene of the same place; as many as --hsi, in the same order.",
 )  # fmt: skip
 hsi = option("--hsi", required=True, metavar="H", help="Hyperspectral scene: any raster that GDAL opens.", group=_INPUT)
-msi = option("--msi", required=True, metavar="M", help="Multispectral scene of the same place.", group=_INPUT)
+msi = option(
+    "--msi", required=True, multiple=True, metavar="M", group=_INPUT, show_default=False,
+    help="Multispectral scene of the same place; repeatable for files of other resolutions, whose bands are sharpened "
+    "by the finest. A Sentinel-2 product gives its 10 m and 20 m bands (X.SAFE:10m: only those).",
+)  # fmt: skip
 hsi_bands = option(
     "--hsi-bands", metavar="LIST", help="HSI bands to use, 1-based: 1-4,8.  [default: all good]", group=_INPUT
 )
-msi_bands = option("--msi-bands", metavar="LIST", help="MSI bands to use, 1-based.  [default: all]", group=_INPUT)
+msi_bands = option(
+    "--msi-bands", metavar="LIST", group=_INPUT,
+    help="MSI bands to use, 1-based, of several --msi counted through them.  [default: all]",
+)  # fmt: skip
 window = option(
     "--window",
     type=WindowType(),

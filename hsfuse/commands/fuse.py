@@ -13,7 +13,8 @@ from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.job import Job, OutputFormat, Tiling
 from hsfuse.fusion.memory import peak_megabytes
 from hsfuse.fusion.methods import DEFAULT_METHOD, choose_method
-from hsfuse.pairs.opening import opened, requested
+from hsfuse.fusion.opening import opened
+from hsfuse.pairs.opening import requested
 from hsfuse.progress import SILENT
 from hsfuse.scenes import CogWriter
 from hsfuse.training.adaptation import Adaptation, adapt
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from hsfuse.pairs.pair import Pair, PairOptions, PairRequest, PathLike
     from hsfuse.progress import Progress
+    from hsfuse.scenes import SharpenedBands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,9 @@ class FuseResult:
 
     pixel_size: tuple[float, float]
     """Width and height of a pixel of the output, in units of its CRS."""
+
+    sharpened: tuple[SharpenedBands, ...]
+    """Coarser MSI bands that were sharpened by finer ones first."""
 
     fitted: dict[str, str]
     """What the method fitted on the scene: `stack`, the weights of its members; `trust` in a network."""
@@ -158,7 +163,7 @@ def fuse(
     """Fuse a hyperspectral and a multispectral scene of the same place.
 
     Args:
-        pair: An open pair, a `PairRequest`, or the paths of both scenes.
+        pair: An open pair, a `PairRequest` (which may name several MSIs), or the paths of both scenes.
         paths: The COG to write, after the MSI if paths are given.
         model: A network or a classical method.
         weights: A weights file, or the name of a bundled one.
@@ -185,7 +190,7 @@ def fuse(
         if Path(uncertainty).resolve() == Path(output).resolve():
             raise RequestError(f"{shown(output)} cannot hold the fused image and its `uncertainty`: give two names")
     job = Job(choose_method(model, weights), compute or Compute(), tiling, seed)
-    found = opened(wanted)
+    found = opened(wanted, beside=output, compute=job.compute, progress=progress)
     adapted: Adaptation | None = None
     if adapt_seconds is not None:
         job, adapted = adapt(found, job, adapt_seconds, progress=progress)
@@ -209,6 +214,7 @@ def fuse(
         tile=run.plan.rows.tile,
         overlap=run.plan.rows.overlap,
         resampled=found.scenes.resampled,
+        sharpened=found.scenes.msi.sharpened,
         hsi_resampled=found.scenes.places is not None,
         pixel_size=found.fine_grid.pixel_size,
         fitted={key.lower(): value for key, value in run.facts.items()},

@@ -82,6 +82,7 @@ def fuse_tiles(
     bands: int,
     compute: Compute,
     progress: Progress,
+    stage: str = "fuse",
     align: int = 256,
     beside: SecondLayer | None = None,
 ) -> int:
@@ -95,6 +96,7 @@ def fuse_tiles(
         bands: C, of the fused image.
         compute: Device and precision.
         progress: Is told of every tile.
+        stage: What the work is called there.
         align: Rows leave in multiples of this, the block size of the file.
         beside: What else is made of the tiles; nothing by default.
 
@@ -109,7 +111,7 @@ def fuse_tiles(
     to_write: queue.Queue[_Computed | None] = queue.Queue(_AHEAD)
     redone = 0
     sinks = [sink] if beside is None else [sink, beside.sink]
-    progress.start("fuse", len(plan))
+    progress.start(stage, len(plan))
     with (
         kept_memory(),
         line.stage(lambda: _read(source, plan, to_compute, line)),
@@ -136,14 +138,16 @@ class _Line:
     def stage(self, work: Callable[[], None]) -> Iterator[None]:
         """Run `work` in a thread beside the block, and wait for it at the end of the block."""
         ended = threading.Event()
-        threading.Thread(target=self._guarded, args=(work, ended)).start()
+        thread = threading.Thread(target=self._guarded, args=(work, ended))
         try:
+            thread.start()  # waits for the thread to run: a signal may come when it does and nobody has been told
             yield
         except BaseException:
             self._stopped.set()
             raise
         finally:
-            self._wait(ended)
+            if thread.is_alive():
+                self._wait(ended)
             if self._error is not None and self._stopped.is_set():
                 error, self._error = self._error, None
                 raise error

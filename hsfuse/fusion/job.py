@@ -187,6 +187,7 @@ class Job:
         ratio: int,
         beside: SecondLayer | None = None,
         progress: Progress = SILENT,
+        stage: str = "fuse",
     ) -> Run:
         """Fuse an area tile by tile.
 
@@ -199,6 +200,7 @@ class Job:
             ratio: HSI pixel over fine pixel.
             beside: What else is made of the tiles; nothing by default.
             progress: Observer of the work.
+            stage: What it is called there.
 
         Raises:
             RequestError: The tile is too small for the overlap, or for the memory.
@@ -206,7 +208,7 @@ class Job:
         """
         plan = self.plan(area, bands, ratio, fitted, layers=1 if beside is None else 2)
         redone = fuse_tiles(
-            source, fitted, plan, sink, bands=bands, compute=self.suited, progress=progress, beside=beside
+            source, fitted, plan, sink, bands=bands, compute=self.suited, progress=progress, stage=stage, beside=beside
         )
         return Run(plan, redone, self.suited)
 
@@ -288,6 +290,8 @@ class Job:
             "HSFUSE_HSI": Path(pair.scenes.hsi.path).name,
             "HSFUSE_MSI": Path(pair.scenes.msi.path).name,
         }
+        if pair.scenes.msi.sharpened:
+            tags["HSFUSE_SHARPENED"] = "; ".join(group.sentence for group in pair.scenes.msi.sharpened)
         if not pair.scenes.output.refines_hsi:
             tags |= pair.scenes.output.tags()
         if pair.coregistration is not None:

@@ -12,7 +12,10 @@ from hsfuse.scenes.overlap import common_area
 from hsfuse.scenes.pair import ScenePair
 from hsfuse.scenes.pair_block import PairBlock
 from hsfuse.scenes.ratio import MAX_RATIO, measured_ratio, whole_ratio
+from hsfuse.scenes.readers import resolutions
 from hsfuse.scenes.scene import Block, Scene
+from hsfuse.scenes.sharpened import SharpenedBands
+from hsfuse.scenes.stacked import StackWriter
 
 __all__ = [
     "MAX_RATIO",
@@ -29,11 +32,14 @@ __all__ = [
     "PixelWindow",
     "Scene",
     "ScenePair",
+    "SharpenedBands",
+    "StackWriter",
     "common_area",
     "finish_all",
     "measured_ratio",
     "nesting_offset",
     "parse_band_list",
+    "resolutions",
     "seen_from",
     "short_name",
     "whole_ratio",

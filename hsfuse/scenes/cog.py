@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import rasterio.shutil
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
 
 from hsfuse.errors import OutputError, WorkError
 from hsfuse.files import check_target, move_together, shown, temporary_folder
 from hsfuse.scenes.cog_options import BLOCK, checked_options, copy_options
+from hsfuse.scenes.composite import NATURAL_NM, nearest_bands
 from hsfuse.scenes.raster import RASTER_ERRORS, gdal_environment, open_dataset
 
 if TYPE_CHECKING:
@@ -268,11 +269,11 @@ class CogWriter:
         scales, offsets = self.encoding.scales, self.encoding.offsets
         if (scales != 1).any() or (offsets != 0).any():
             dataset.scales, dataset.offsets = tuple(scales), tuple(offsets)
-        for index in range(len(self.bands)):
-            own, imagery = _band_tags(self.bands, index)
-            dataset.update_tags(index + 1, **own)
-            dataset.update_tags(index + 1, ns="IMAGERY", **imagery)
-            dataset.set_band_description(index + 1, _description(self.bands, index))
+        describe_bands(dataset, self.bands)
+        natural = nearest_bands(self.bands, NATURAL_NM)
+        if natural is not None:  # viewers show these, and not the first three
+            colours = {natural[0]: ColorInterp.red, natural[1]: ColorInterp.green, natural[2]: ColorInterp.blue}
+            dataset.colorinterp = [colours.get(index, ColorInterp.undefined) for index in range(len(self.bands))]
 
     def _build_overviews(self) -> None:
         levels = max(0, math.ceil(math.log2(max(self.grid.width, self.grid.height) / BLOCK)))
@@ -290,6 +291,15 @@ class CogWriter:
     def _failed(self, error: BaseException) -> str:
         reason = " ".join(str(error.__cause__ or error).split())
         return f"{self.path} could not be written ({reason}): see whether the disk is full; nothing was kept"
+
+
+def describe_bands(dataset: Any, bands: Bands) -> None:
+    """Write what is known of each band into an open dataset: wavelength, width and name."""
+    for index in range(len(bands)):
+        own, imagery = _band_tags(bands, index)
+        dataset.update_tags(index + 1, **own)
+        dataset.update_tags(index + 1, ns="IMAGERY", **imagery)
+        dataset.set_band_description(index + 1, _description(bands, index))
 
 
 def finish_all(writers: Sequence[CogWriter]) -> None:

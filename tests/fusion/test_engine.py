@@ -1,5 +1,7 @@
 """The engine gives the same image tiled and untiled, keeps nodata to its pixels, and stops when a stage fails."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -159,6 +161,28 @@ def test_a_stage_that_fails_stops_the_run_with_its_own_error(stage, made_pair):
     plan = TilePlan.make(40, 40, 3, tile=16, overlap=4, margin=2)
     with pytest.raises(WorkError, match="breaks off" if stage == "read" else "disk is full"):
         fuse_tiles(chosen, fitted, plan, sink, bands=24, compute=CPU, progress=SILENT, align=8)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_signal_while_a_thread_starts_leaves_none_behind(number, made_pair, monkeypatch):
+    """It would wait for its queue for ever, and the process, at its end, for the thread."""
+    source, model = made_pair(rows=40, columns=40)
+    fitted = choose_method("bicubic").method.fit([PairPatch.of(source.whole)], model)
+    plan = TilePlan.make(40, 40, 3, tile=16, overlap=4, margin=2)
+    honest, started = threading.Thread.start, []
+
+    def start(thread):
+        honest(thread)
+        started.append(thread)
+        if len(started) == number:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        fuse_tiles(source, fitted, plan, ArraySink(), bands=24, compute=CPU, progress=SILENT, align=8)
+    for thread in started:
+        thread.join(timeout=5)
+    assert [thread.is_alive() for thread in started] == [False] * number
 
 
 def test_half_precision_that_overflows_is_computed_again(made_pair):

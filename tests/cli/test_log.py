@@ -1,0 +1,41 @@
+"""`--log FILE` keeps what a run says, however quiet the terminal is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .conftest import RunHere
+
+
+def test_a_quiet_run_is_told_in_its_log(hsfuse: RunHere, known_pair: list[str], tmp_path: Path) -> None:
+    log, output = tmp_path / "run.log", tmp_path / "out.tif"
+    ended = hsfuse("fuse", *known_pair, "-o", output, "-qq", "--log", log)
+    assert (ended.status, ended.stderr) == (0, "")
+    text = log.read_text(encoding="utf-8")
+    assert "INFO fuse: 1 tiles" in text
+    assert "INFO fuse: done in" in text
+    assert "tiles of 24 HSI pixels" in text  # what -v says
+    assert all(line[:4].isdigit() for line in text.splitlines())
+
+
+def test_errors_are_appended_and_the_next_run_has_none(hsfuse: RunHere, known_pair: list[str], tmp_path: Path) -> None:
+    log, output = tmp_path / "run.log", tmp_path / "out.tif"
+    hsfuse("fuse", *known_pair, "-o", output, "--log", log)
+    before = log.read_text(encoding="utf-8")
+    assert hsfuse("fuse", *known_pair, "-o", output, "--log", log).status == 2
+    after = log.read_text(encoding="utf-8")
+    assert after.startswith(before)
+    assert "ERROR " in after[len(before) :]
+    assert "pass --overwrite" in after[len(before) :]
+    hsfuse("info", output)
+    assert log.read_text(encoding="utf-8") == after
+
+
+def test_a_log_that_cannot_be_written(hsfuse: RunHere, known_pair: list[str], tmp_path: Path) -> None:
+    ended = hsfuse("fuse", *known_pair, "-o", tmp_path / "out.tif", "--log", tmp_path / "no" / "run.log")
+    assert ended.status == 2
+    assert "the log cannot be written" in ended.stderr
+    assert not (tmp_path / "out.tif").exists()
