@@ -238,7 +238,12 @@ _COMMON = (
         group=_MESSAGES,
     ),
     option("-v", "--verbose", count=True, show_default=False, help="More detail; -vv: more.", group=_MESSAGES),
-    option("--log", metavar="FILE", help="Append all that is said, with the time, to a file.", group=_MESSAGES),
+    option(
+        "--log",
+        metavar="FILE",
+        help="Append all that is said, with the time, to a file.  [default: off]",
+        group=_MESSAGES,
+    ),
     option("--debug", is_flag=True, help="Show a traceback on an error.", group=_MESSAGES),
     pairs("--config", help="GDAL configuration option, repeatable.", group=_MESSAGES),
 )

@@ -19,7 +19,8 @@ def episodes(reference):
 def test_the_estimate_has_an_error_of_one_in_bands_and_in_angles(reference):
     generator = np.random.default_rng(0)
     for _ in range(3):  # of all coefficients that noise may choose
-        episode = simulate_episode(reference, random_view(reference, generator, [3]), size=40)
+        view = dataclasses.replace(random_view(reference, generator, [3]), snr_hsi=35, snr_msi=40)
+        episode = simulate_episode(reference, view, size=40)
         error = episode.inputs.initial - episode.truth
         bands = torch.einsum("kj,khw->jhw", episode.units.bands, error).square().sum(dim=0).mean()
         angles = torch.einsum("kj,khw->jhw", episode.units.angles, error).square().sum(dim=0) * episode.angle_weight
