@@ -14,7 +14,7 @@ from hsfuse.fusion.job import Job, OutputFormat, Tiling
 from hsfuse.fusion.memory import peak_megabytes
 from hsfuse.fusion.methods import DEFAULT_METHOD, choose_method
 from hsfuse.fusion.opening import opened
-from hsfuse.pairs.opening import requested
+from hsfuse.pairs.opening import refuse_to_replace_scenes, requested
 from hsfuse.progress import SILENT
 from hsfuse.scenes import CogWriter
 from hsfuse.training.adaptation import Adaptation, adapt
@@ -184,6 +184,7 @@ def fuse(
     """
     started = time.monotonic()
     wanted, (output,) = requested(pair, paths, options, after=1)
+    refuse_to_replace_scenes(wanted, (output,) if uncertainty is None else (output, uncertainty))
     CogWriter.check_target(output, overwrite=overwrite)
     if uncertainty is not None:
         CogWriter.check_target(uncertainty, overwrite=overwrite)
