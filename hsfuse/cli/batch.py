@@ -55,8 +55,9 @@ def batch(console: Console, table: str, folder: str, shard: tuple[int, int], **_
     begin with # are comments. Relative names of scenes and files are seen from the folder of PAIRS.csv, those of
     outputs from DIR.
 
-    An output that is there is skipped unless --overwrite; a pair that fails does not stop the rest. The status is then
-    1, and 2 if the table cannot be used: nothing was fused. With or without --json, stdout has these lines alone.
+    An output that is there, with its uncertainty, is skipped unless --overwrite; a pair that fails does not stop the
+    rest. The status is then 1, and 2 if the table cannot be used: nothing was fused. With or without --json, stdout
+    has these lines alone.
 
     \b
     Example:

@@ -15,7 +15,7 @@ from hsfuse.fusion.job import Job, OutputFormat, Tiling
 from hsfuse.fusion.memory import peak_megabytes
 from hsfuse.fusion.methods import DEFAULT_METHOD, choose_method
 from hsfuse.fusion.opening import opened
-from hsfuse.pairs.opening import requested
+from hsfuse.pairs.opening import refuse_to_replace_scenes, requested
 from hsfuse.progress import SILENT
 from hsfuse.scenes import CogWriter
 from hsfuse.training.adaptation import Adaptation, adapt
@@ -190,6 +190,7 @@ def fuse(
     """
     started = time.monotonic()
     wanted, (output,) = requested(pair, paths, options, after=1)
+    refuse_to_replace_scenes(wanted, tuple(path for path in (output, uncertainty, save_imaging) if path is not None))
     _check_targets({"output": output, "uncertainty": uncertainty, "save_imaging": save_imaging}, overwrite=overwrite)
     job = Job(choose_method(model, weights), compute or Compute(), tiling, seed)
     found = opened(wanted, beside=output, compute=job.compute, progress=progress)

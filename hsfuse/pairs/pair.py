@@ -380,14 +380,14 @@ class Pair:
 
 
 def _one_or_several(paths: PathLike | Sequence[PathLike]) -> str | tuple[str, ...]:
-    """A path, or the paths of several scenes.
+    """A path, or the paths of several scenes, each once.
 
     Raises:
         RequestError: There is none.
     """
     if isinstance(paths, (str, os.PathLike)):
         return os.fspath(paths)
-    several = tuple(os.fspath(path) for path in paths)
+    several = tuple(dict.fromkeys(os.fspath(path) for path in paths))
     if not several:
         raise RequestError("there is no MSI: give at least one (`msi`)")
     return several[0] if len(several) == 1 else several

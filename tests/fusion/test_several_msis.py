@@ -112,6 +112,11 @@ def test_it_does_not_matter_in_which_order_they_are_given(named: KnownPair, make
     np.testing.assert_array_equal(everything(one).values, everything(other).values)
 
 
+def test_a_scene_that_is_named_twice_counts_once(named: KnownPair) -> None:
+    found = scenes(named.hsi, named.msi, str(named.msi))
+    assert (found.msi.path, found.msi.count) == (str(named.msi), 4)
+
+
 def test_what_was_sharpened_is_told(named: KnownPair, make_coarse: MakeCoarse, tmp_path: Path) -> None:
     coarse = make_coarse()
     result = fuse(PairRequest(named.hsi, (named.msi, coarse), srf="sentinel-2a"), tmp_path / "out.tif", model="gsa")
