@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from hsfuse.cli import options
 from hsfuse.cli.console import ExitStatus
 from hsfuse.cli.fuse import fuse, tell
+from hsfuse.cli.parameter_types import ShardType
 from hsfuse.cli.table import read_rows
 from hsfuse.errors import RequestError
 
@@ -43,7 +44,7 @@ def _defaults(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("table", metavar="PAIRS.csv")
 @options.option("-o", "--output", "folder", required=True, metavar="DIR", group=_BATCH,
                 help="Folder that outputs are relative to; made if it is not there.")  # fmt: skip
-@options.option("--shard", type=options.ShardType(), group=_BATCH, default="1/1",
+@options.option("--shard", type=ShardType(), group=_BATCH, default="1/1",
                 help="Every N-th pair from the K-th on: for N processes that share a table.")  # fmt: skip
 @_defaults
 def batch(console: Console, table: str, folder: str, shard: tuple[int, int], **_: Any) -> None:
@@ -55,8 +56,9 @@ def batch(console: Console, table: str, folder: str, shard: tuple[int, int], **_
     begin with # are comments. Relative names of scenes and files are seen from the folder of PAIRS.csv, those of
     outputs from DIR.
 
-    An output that is there is skipped unless --overwrite; a pair that fails does not stop the rest. The status is then
-    1, and 2 if the table cannot be used: nothing was fused. With or without --json, stdout has these lines alone.
+    An output that is there, with its uncertainty, is skipped unless --overwrite; a pair that fails does not stop the
+    rest. The status is then 1, and 2 if the table cannot be used: nothing was fused. With or without --json, stdout
+    has these lines alone.
 
     \b
     Example:

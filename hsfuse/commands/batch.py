@@ -14,6 +14,7 @@ from hsfuse.commands.fuse import fuse
 from hsfuse.errors import OutputError
 from hsfuse.files import shown
 from hsfuse.fusion.memory import give_back
+from hsfuse.pairs.opening import scene_files
 from hsfuse.progress import SILENT
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class BatchEntry:
     """How messages call it, such as `line 4`; by default its output."""
 
     writes: tuple[Path, ...] = ()
-    """Files that are written beside the output, which no other entry may write."""
+    """Files that are written beside the output; that of `uncertainty` is among them anyway."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.choices) - _KEYWORDS)
@@ -57,11 +58,19 @@ class BatchEntry:
             raise TypeError(f"fuse has no {', '.join(unknown)}: it has {', '.join(sorted(_KEYWORDS))}")
         object.__setattr__(self, "output", Path(self.output))
         object.__setattr__(self, "name", self.name or shown(self.output))
+        beside = self.choices.get("uncertainty")
+        written = self.writes if beside is None else (*self.writes, beside)
+        object.__setattr__(self, "writes", tuple(dict.fromkeys(map(Path, written))))
+
+    @property
+    def targets(self) -> tuple[Path, ...]:
+        """All files that are written, the output first."""
+        return (Path(self.output), *self.writes)
 
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to do: files are moved into place whole, so what is there is whole."""
-        return os.path.isfile(self.output) and not self.choices.get("overwrite", False)  # noqa: PTH113 (a PathLike)
+        return all(target.is_file() for target in self.targets) and not self.choices.get("overwrite", False)
 
 
 @dataclass(frozen=True)
@@ -90,7 +99,7 @@ def batch(
 ) -> Iterator[BatchOutcome]:
     """Fuse many pairs, one after another; what one takes of memory is given back before the next.
 
-    Entries whose output is there already are skipped, unless their `choices` say `overwrite`. Nothing is fused before
+    Entries whose files are there already are skipped, unless their `choices` say `overwrite`. Nothing is fused before
     the first outcome is asked for.
 
     Args:
@@ -155,11 +164,13 @@ def _let_go(error: BaseException) -> None:
 
 def _refuse_collisions(entries: Sequence[BatchEntry]) -> None:
     """No file is written by two entries, and no scene of the batch is written over."""
-    scenes = {os.path.realpath(scene): entry for entry in entries for scene in _scenes(entry.pair)}
+    scenes = {os.path.realpath(scene): entry for entry in entries for scene in scene_files(entry.pair)}
     written: dict[str, BatchEntry] = {}
     for entry in entries:
-        for path in (entry.output, *entry.writes):
+        for path in entry.targets:
             real = os.path.realpath(path)
+            if written.get(real) is entry:
+                raise OutputError(f"{entry.name} would write {shown(path)} twice: give each file a name of its own")
             if real in written:
                 raise OutputError(
                     f"{written[real].name} and {entry.name} both write {shown(path)}: give each an output of its own"
@@ -172,16 +183,8 @@ def _refuse_collisions(entries: Sequence[BatchEntry]) -> None:
             written[real] = entry
 
 
-def _scenes(pair: PairRequest) -> Iterator[str]:
-    """The files of a pair as far as they are named, also those of a list with commas."""
-    for given in (pair.hsi, pair.msi):
-        for source in [given] if isinstance(given, (str, os.PathLike)) else given:
-            yield os.fspath(source)
-            yield from (part.strip() for part in os.fspath(source).split(","))
-
-
 def _make_folders(entries: Sequence[BatchEntry]) -> None:
-    for folder in {Path(entry.output).parent for entry in entries}:
+    for folder in {target.parent for entry in entries for target in entry.targets}:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:

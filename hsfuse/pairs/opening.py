@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from hsfuse.errors import OutputError
+from hsfuse.files import shown
 from hsfuse.pairs.pair import Pair, PairRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hsfuse.pairs.pair import PairOptions, PathLike
 
 
@@ -34,3 +39,23 @@ def requested(
             raise TypeError(f"{', '.join(options)} belong to the pair: give them to open_pair or PairRequest")
         return pair, rest
     return PairRequest(pair, rest[0], **options), rest[1:]
+
+
+def scene_files(pair: Pair | PairRequest) -> Iterator[str]:
+    """The files of a pair as far as they are named, also those of a list with commas."""
+    request = pair.request if isinstance(pair, Pair) else pair
+    for source in (os.fspath(request.hsi), *request.msis):
+        yield source
+        yield from (part.strip() for part in source.split(","))
+
+
+def refuse_to_replace_scenes(pair: Pair | PairRequest, targets: tuple[PathLike, ...]) -> None:
+    """See to it that no scene of a pair is written over.
+
+    Raises:
+        OutputError: One of the targets is a scene.
+    """
+    scenes = {os.path.realpath(file) for file in scene_files(pair)}
+    for target in targets:
+        if os.path.realpath(target) in scenes:
+            raise OutputError(f"{shown(target)} is one of the scenes, which would be lost: give another name")

@@ -294,9 +294,10 @@ class Pair:
             guidance = Guidance.fit([block.for_fits() for block in on_hsi], on_own, imaging)
             sample = [guidance.read(scenes, window) for window in scenes.sample_windows()]
         agreement = Agreement.fit([block.for_fits() for block in sample], imaging)
-        if agreement.share > WARN_DIFFERING:
+        differing = max(agreement.share, 0.0 if found.estimate is None else found.estimate.differing)
+        if differing > WARN_DIFFERING:
             notes.append(
-                f"{agreement.share:.0%} of the HSI pixels differ between the images (clouds, change, shadow): they are "
+                f"{differing:.0%} of the HSI pixels differ between the images (clouds, change, shadow): they are "
                 "fused, but no fit learns from them"
             )
         return cls(
@@ -379,14 +380,14 @@ class Pair:
 
 
 def _one_or_several(paths: PathLike | Sequence[PathLike]) -> str | tuple[str, ...]:
-    """A path, or the paths of several scenes.
+    """A path, or the paths of several scenes, each once.
 
     Raises:
         RequestError: There is none.
     """
     if isinstance(paths, (str, os.PathLike)):
         return os.fspath(paths)
-    several = tuple(os.fspath(path) for path in paths)
+    several = tuple(dict.fromkeys(os.fspath(path) for path in paths))
     if not several:
         raise RequestError("there is no MSI: give at least one (`msi`)")
     return several[0] if len(several) == 1 else several

@@ -115,12 +115,25 @@ def test_what_would_be_written_twice_or_over_a_scene_is_refused_before_anything_
             [hsfuse.BatchEntry(request_of, tmp_path / name, name=name, writes=(report,)) for name in ("x", "y")],
             "x and y both write",
         ),
+        ([quick(request_of, name, uncertainty=report) for name in (a, tmp_path / "b.tif")], "both write"),
+        ([quick(request_of, a, uncertainty=a)], "a.tif would write .*a.tif twice"),
+        ([quick(request_of, a, uncertainty=scene, overwrite=True)], "is a scene of"),
         ([quick(request_of, a), quick(request_of, scene / "b.tif")], "the folder cannot be made"),
+        ([quick(request_of, a, uncertainty=scene / "sigma.tif")], "the folder cannot be made"),
     ):
         with pytest.raises(OutputError, match=words):
             hsfuse.batch(entries)
     assert not a.exists()
     assert scene.stat().st_size > 1000
+
+
+def test_a_pair_is_finished_when_all_of_its_files_are_there(request_of: hsfuse.PairRequest, tmp_path: Path) -> None:
+    entry = quick(request_of, tmp_path / "a.tif", uncertainty=tmp_path / "sigma" / "a.tif")
+    assert [outcome.status for outcome in hsfuse.batch([entry])] == ["done"]
+    assert [outcome.status for outcome in hsfuse.batch([entry])] == ["skipped"]
+    (tmp_path / "sigma" / "a.tif").unlink()
+    (outcome,) = hsfuse.batch([entry])
+    assert (outcome.status, "a.tif exists" in str(outcome.error)) == ("failed", True)
 
 
 def test_choices_are_keywords_of_fuse(request_of: hsfuse.PairRequest, tmp_path: Path) -> None:

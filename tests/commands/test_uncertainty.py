@@ -95,6 +95,17 @@ def test_one_file_cannot_be_both(pair: KnownPair, tmp_path: Path, name: str) -> 
     assert not (tmp_path / "out.tif").exists()
 
 
+@pytest.mark.parametrize("target", ["output", "uncertainty"])
+@pytest.mark.parametrize("scene", ["hsi", "msi"])
+def test_no_scene_is_written_over(pair: KnownPair, tmp_path: Path, target: str, scene: str) -> None:
+    lost = getattr(pair, scene)
+    before = lost.read_bytes()
+    paths = {"output": tmp_path / "out.tif", "uncertainty": tmp_path / "sigma.tif"} | {target: lost}
+    with pytest.raises(OutputError, match="is one of the scenes, which would be lost"):
+        fuse(pair.hsi, [pair.msi], paths["output"], uncertainty=paths["uncertainty"], model="gsa", overwrite=True)
+    assert lost.read_bytes() == before
+
+
 def test_a_target_that_exists_is_refused_before_any_work(pair: KnownPair, tmp_path: Path) -> None:
     (tmp_path / "sigma.tif").write_text("old")
     with pytest.raises(OutputError, match=r"sigma\.tif exists"):

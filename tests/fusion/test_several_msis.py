@@ -112,6 +112,11 @@ def test_it_does_not_matter_in_which_order_they_are_given(named: KnownPair, make
     np.testing.assert_array_equal(everything(one).values, everything(other).values)
 
 
+def test_a_scene_that_is_named_twice_counts_once(named: KnownPair) -> None:
+    found = scenes(named.hsi, named.msi, str(named.msi))
+    assert (found.msi.path, found.msi.count) == (str(named.msi), 4)
+
+
 def test_what_was_sharpened_is_told(named: KnownPair, make_coarse: MakeCoarse, tmp_path: Path) -> None:
     coarse = make_coarse()
     result = fuse(PairRequest(named.hsi, (named.msi, coarse), srf="sentinel-2a"), tmp_path / "out.tif", model="gsa")
@@ -224,6 +229,17 @@ def test_msis_of_one_resolution_are_stacked(named: KnownPair, write_raster: Writ
         PairError, match=r"msi\.tif and .*beside\.tif have pixels of one size, 10 m, that do not coincide"
     ):
         scenes(named.hsi, named.msi, beside)
+
+
+def test_repeated_pixels_are_not_taken_for_fine_ones(
+    make_pair: MakePair, make_coarse: MakeCoarse, write_raster: WriteRaster
+) -> None:
+    numbers = np.random.default_rng(2).integers(500, 4000, (3, 120, 144)).astype(np.uint16)
+    numbers[2] = np.kron(numbers[2, ::2, ::2], np.ones((2, 2), np.uint16))
+    stack = write_raster("stack.tif", numbers, pixel=10, descriptions=["B2", "B3", "B8A"])
+    pair = scenes(make_pair().hsi, stack, make_coarse())
+    assert pair.msi.bands.names == ("B2", "B3", "B5", "B6", "B7")
+    assert any("stack.tif: its bands 3 are bad, empty or coarser than its pixels" in text for text in pair.warnings)
 
 
 def test_misregistered_bands_are_put_right(named: KnownPair, write_raster: WriteRaster) -> None:
