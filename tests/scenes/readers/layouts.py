@@ -217,8 +217,9 @@ def write_enmap(
         "</bandID>"
         for band in range(1, len(nm) + 1)
     )
+    level = "L1C" if "L1C" in stem else "L2A"
     text = (
-        f'<?xml version="1.0" encoding="{encoding}"?><level_X><base><level>L2A</level>'
+        f'<?xml version="1.0" encoding="{encoding}"?><level_X><base><level>{level}</level>'
         "<place>Mühlacker</place></base>"
         f"<specific><bandCharacterisation>{bands}</bandCharacterisation><backgroundValue>-32768</backgroundValue>"
         "</specific></level_X>"
