@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from hsfuse.fusion.arrays import fuse_arrays
     from hsfuse.fusion.compute import Compute
     from hsfuse.fusion.job import OutputFormat, Tiling
+    from hsfuse.fusion.opening import open_pair
     from hsfuse.imaging import ImagingModel, SensorTable
-    from hsfuse.pairs.opening import open_pair
     from hsfuse.pairs.pair import Pair, PairRequest
     from hsfuse.progress import SILENT, Progress
     from hsfuse.scenes import PixelWindow
@@ -77,7 +77,7 @@ _HOMES = {
     "info": "commands.info",
     "list_sensors": "commands.sensors",
     "list_weights": "commands.weights",
-    "open_pair": "pairs.opening",
+    "open_pair": "fusion.opening",
     "quicklook": "commands.quicklook",
     "show_sensor": "commands.sensors",
     "show_weights": "commands.weights",

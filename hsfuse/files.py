@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from hsfuse.errors import OutputError, WorkError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 _LONGEST_NAME = 255
 _TRIES = 100
@@ -95,6 +95,47 @@ def move_into_place(finished: Path, target: Path, *, overwrite: bool = False) ->
     """
     check_target(target, overwrite=overwrite)
     finished.replace(target)
+
+
+def move_together(files: Mapping[Path, Path], *, overwrite: bool = False) -> None:
+    """Give finished files their names, all of them or none: where one fails, what stood at the others comes back.
+
+    Args:
+        files: Target by finished file, each in a temporary folder of its own beside its target.
+        overwrite: Replace what stands there.
+
+    Raises:
+        OutputError: As of `check_target`.
+        OSError: The file system fails.
+    """
+    for target in files.values():
+        check_target(target, overwrite=overwrite)
+    moved: list[tuple[Path, Path | None]] = []
+    try:
+        for left, (finished, target) in zip(range(len(files) - 1, -1, -1), files.items(), strict=True):
+            former = _kept(target, finished.with_name("former")) if left else None
+            move_into_place(finished, target, overwrite=overwrite)
+            moved.append((target, former))
+    except BaseException:
+        for target, former in moved:
+            if former is None:
+                target.unlink(missing_ok=True)
+            else:
+                former.replace(target)
+        raise
+
+
+def _kept(target: Path, copy: Path) -> Path | None:
+    """A second name for a file that is about to be replaced, or a copy where the file system has no links; None for
+    no file.
+    """
+    if not target.exists():
+        return None
+    try:
+        os.link(target, copy)
+    except OSError:
+        shutil.copy2(target, copy)
+    return copy
 
 
 def temporary_folder(target: Path) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hsfuse.errors import OutputError, WorkError
-from hsfuse.files import check_target, remove_abandoned, temporary_folder, written_whole
+from hsfuse.files import check_target, move_together, remove_abandoned, temporary_folder, written_whole
 
 
 def names(folder: Path) -> list[str]:
@@ -127,3 +127,22 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path) -> None:
     assert len(names(tmp_path)) == 5
     remove_abandoned(target)
     assert names(tmp_path) == sorted([".out.tif.mine", mine.name, other.name])
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+def test_files_are_moved_together_or_not_at_all(tmp_path: Path, old: str | None) -> None:
+    """The second one is gone when its turn comes: the first one's place is as it was."""
+    targets = [tmp_path / "a", tmp_path / "b"]
+    finished = [tmp_path / "made" / target.name for target in targets]
+    (tmp_path / "made").mkdir()
+    for path in finished[:1]:
+        path.write_text("new")
+    for target in targets if old else ():
+        target.write_text("old")
+    with pytest.raises(OSError, match="b"):
+        move_together(dict(zip(finished, targets, strict=True)), overwrite=True)
+    assert [path.read_text() if path.exists() else None for path in targets] == [old, old]
+    for path in finished:
+        path.write_text("new")
+    move_together(dict(zip(finished, targets, strict=True)), overwrite=True)
+    assert [path.read_text() for path in targets] == ["new", "new"]

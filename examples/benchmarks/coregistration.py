@@ -28,9 +28,9 @@ from scipy import ndimage
 
 from hsfuse import evaluate, fuse
 from hsfuse.errors import HsfuseError
+from hsfuse.fusion.opening import open_pair
 from hsfuse.imaging import ImagingModel, PointSpread, degrade, load_srf
 from hsfuse.metrics import full_reference
-from hsfuse.pairs.opening import open_pair
 from hsfuse.scenes import Scene
 
 if TYPE_CHECKING:

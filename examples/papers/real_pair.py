@@ -28,7 +28,7 @@ from hsfuse.commands.fuse import fuse
 from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.job import OutputFormat, Tiling
 from hsfuse.fusion.methods import choose_method
-from hsfuse.pairs.opening import open_pair
+from hsfuse.fusion.opening import open_pair
 from hsfuse.pairs.pair import PairRequest
 from hsfuse.pairs.wald_level import ReducedPair
 from hsfuse.report.csv_table import write_csv

@@ -175,16 +175,19 @@ class Bayes:
         return _mixed(place.to_coefficients, solution).add_(inputs.msi)
 
     @torch.no_grad()
-    def posterior_spread(self, msi: Tensor) -> Tensor:
-        """Standard deviation of the posterior of A, (K, H, W), about: for P (c, H, W) with H and W multiples of r.
+    def posterior_variance(self, msi: Tensor) -> Tensor:
+        """Variance of the posterior of the bands, about, (C, H, W): for P (c, H, W) with H and W multiples of r.
 
         Each Z_k alone, and each pixel as if the weights about it were those of the whole image: then L and Bᵀ B are
-        diagonal under the Fourier transform (aliases left out), and the variance is the mean of the inverse.
+        diagonal under the Fourier transform (aliases left out), and the variance is the mean of the inverse. The bands
+        have (E T)² of it, E the basis in the image's units; what the subspace leaves out has none.
         """
-        place = self.coordinates
+        place, msi = self.coordinates, self.linear_model.ranges.msi.mended(msi)
         degree = WeightedLaplacian.of(self.prior.weights(msi), msi.shape[-2:]).degree
         variance = local_variance(self._blur, torch.diag(place.hsi), place.msi, (degree - WHITE) / 4)
-        return _mixed(place.to_coefficients.square(), variance).sqrt_()
+        subspace = self.linear_model.subspace
+        to_bands = (subspace.basis * subspace.scale[:, None]) @ place.to_coefficients
+        return _mixed(to_bands.square(), variance)
 
     @property
     def _blur(self) -> BlurDecimate:
@@ -207,7 +210,7 @@ class Bayes:
 
 
 def _mixed(matrix: Tensor, images: Tensor) -> Tensor:
-    """Σ_l M_kl Z_l, (K, ...)."""
+    """Σ_l M_kl Z_l, (k, ...) of M (k, K)."""
     mixed: Tensor = (matrix.to(images) @ images.flatten(1)).reshape(-1, *images.shape[1:])
     return mixed
 

@@ -87,6 +87,7 @@ def _content(result: Comparison) -> dict[str, Any]:
         "zero_pixels": scored[0].zero_pixels,
         "srf": result.pair.srf_source,
         "psf": result.pair.psf_source,
+        "sharpened": list(result.pair.scenes.msi.sharpened),
         "device": result.device,
         "precision": result.precision,
         "warnings": list(result.warnings),

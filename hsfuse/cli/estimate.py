@@ -43,7 +43,7 @@ def estimate(console: Console, pair: PairRequest, output: str, **choices: Any) -
     """
     from hsfuse.commands.estimate import estimate as run  # noqa: PLC0415 (imports torch)
 
-    result = run(pair, output, **choices)
+    result = run(pair, output, progress=console.progress(), **choices)
     console.warnings(result.pair.warnings)
     console.result(_content(result), lambda: _print(result))
 
@@ -59,6 +59,7 @@ def _content(result: EstimateResult) -> dict[str, Any]:
         "residual": imaging.residual,
         "quality": {} if found is None else found.quality,
         "sensor": "" if found is None else found.sensor,
+        "sharpened": list(result.pair.scenes.msi.sharpened),
         "warnings": list(result.pair.warnings),
     }
 

@@ -38,7 +38,8 @@ _UNITS = {"psnr": "dB", "sam": "°", "consistency_hsi": "dB", "consistency_msi":
                 help="HSI over MSI pixel.  [default: as the fused image says, or measured on the pair]",
                 group=_INPUT)  # fmt: skip
 @options.option("--hsi", metavar="H", help="Hyperspectral scene that was fused.", group=_PAIR)
-@options.option("--msi", metavar="M", help="Multispectral scene that was fused.", group=_PAIR)
+@options.option("--msi", metavar="M", multiple=True, show_default=False, group=_PAIR,
+                help="Multispectral scene that was fused; repeatable, as of fuse.")  # fmt: skip
 @options.option("--hsi-bands", metavar="LIST",
                 help="HSI bands that were fused, 1-based: 1-4,8.  [default: all good]", group=_PAIR)  # fmt: skip
 @options.option("--msi-bands", metavar="LIST",
@@ -82,14 +83,16 @@ def evaluate(
     if reference is not None:
         result: Evaluation[Any] = run(fused, reference, ratio=related["ratio"], csv=csv, overwrite=overwrite)
     else:
-        result = run(fused, pair=PairRequest(**related), csv=csv, overwrite=overwrite)
+        result = run(
+            fused, pair=PairRequest(**related), csv=csv, overwrite=overwrite, progress=console.progress()
+        )  # fmt: skip
     console.warnings(result.warnings)
     console.result(_content(result), lambda: _print(result))
 
 
 def _refuse_contradictions(reference: str | None, related: dict[str, Any]) -> None:
     """Refuse anything but either a reference or a whole pair."""
-    hsi, msi = related["hsi"], related["msi"]
+    hsi, msi = related["hsi"], related["msi"] or None
     if reference is None:
         if hsi is None or msi is None:
             missing = "there is nothing to hold the fused image against"

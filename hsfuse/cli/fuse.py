@@ -56,6 +56,9 @@ _form = options.noun(
 @options.option("--adapt", "adapt_seconds", type=options.DurationType(), metavar="TIME",
                 help="First fine-tune the weights on this pair at reduced resolution, such as 5m; kept only if better "
                 "on a held-back part.  [default: off]", group=_MODEL)  # fmt: skip
+@options.option("--uncertainty", metavar="FILE.tif", group=_OUTPUT,
+                help="Also write the standard deviation of every value, calibrated on the scene itself: a float32 COG "
+                "on the same grid.  [default: off]")  # fmt: skip
 @_tiling
 @options.compute
 @options.seed
@@ -79,6 +82,7 @@ def fuse(console: Console, pair: PairRequest, output: str, **choices: Any) -> No
         lambda: click.echo(
             f"{result.output}: {result.width}×{result.height} pixels, {result.bands} bands, ratio {result.ratio}, "
             f"{result.model}, {result.seconds:.1f} s, {result.peak_memory_mb:.0f} MB"
+            + ("" if result.uncertainty is None else f"; standard deviations: {result.uncertainty}")
         ),
     )
 
@@ -93,5 +97,7 @@ def tell(console: Console, result: FuseResult) -> None:
         f"{result.precision}; HSI {'resampled' if result.hsi_resampled else 'as it is'}, "
         f"MSI {'resampled' if result.resampled else 'as it is'}"
     )
+    for group in result.sharpened:
+        console.detail(f"sharpened: {group.sentence}")
     for name, value in result.fitted.items():
         console.detail(f"{name}: {value}")

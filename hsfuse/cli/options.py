@@ -319,11 +319,18 @@ several_msi = option(
     help="Multispectral scene of the same place; as many as --hsi, in the same order.",
 )  # fmt: skip
 hsi = option("--hsi", required=True, metavar="H", help="Hyperspectral scene: any raster that GDAL opens.", group=_INPUT)
-msi = option("--msi", required=True, metavar="M", help="Multispectral scene of the same place.", group=_INPUT)
+msi = option(
+    "--msi", required=True, multiple=True, metavar="M", group=_INPUT, show_default=False,
+    help="Multispectral scene of the same place; repeatable for files of other resolutions, whose bands are sharpened "
+    "by the finest. A Sentinel-2 product gives its 10 m and 20 m bands (X.SAFE:10m: only those).",
+)  # fmt: skip
 hsi_bands = option(
     "--hsi-bands", metavar="LIST", help="HSI bands to use, 1-based: 1-4,8.  [default: all good]", group=_INPUT
 )
-msi_bands = option("--msi-bands", metavar="LIST", help="MSI bands to use, 1-based.  [default: all]", group=_INPUT)
+msi_bands = option(
+    "--msi-bands", metavar="LIST", group=_INPUT,
+    help="MSI bands to use, 1-based, of several --msi counted through them.  [default: all]",
+)  # fmt: skip
 window = option(
     "--window",
     type=WindowType(),

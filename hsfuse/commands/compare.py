@@ -13,8 +13,10 @@ from hsfuse.files import check_target
 from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.job import Job
 from hsfuse.fusion.methods import DEFAULT_METHOD, METHODS, ChosenMethod, choose_method
+from hsfuse.fusion.opening import opened
+from hsfuse.fusion.several_msis import open_scenes
 from hsfuse.models.weights import bundled_weights, find_weights
-from hsfuse.pairs.opening import opened, requested
+from hsfuse.pairs.opening import requested
 from hsfuse.pairs.pair import Pair, PairRequest
 from hsfuse.progress import SILENT
 from hsfuse.report.csv_table import write_csv
@@ -188,12 +190,12 @@ def compare(
     jobs = {name: Job(method, compute, seed=seed) for name, method in choose_entrants(methods, weights).items()}
     truth = None if reference is None else Scene.open(str(reference), screen=False)
     if truth is not None and isinstance(wanted, PairRequest):
-        scenes = wanted.open_scenes()
+        scenes = open_scenes(wanted, compute=compute, progress=progress)
         if not wanted.coregister:
             Reference.of_pair(scenes, truth)  # refused before anything is estimated
         found = Pair.of_scenes(scenes, wanted)
     else:
-        found = opened(wanted)
+        found = opened(wanted, compute=compute, progress=progress)
     resolution: Resolution = ReducedResolution(found, seed) if truth is None else FullResolution(found, truth)
     entries, warnings = _run_all(jobs, resolution, progress)
     comparison = Comparison(

@@ -7,16 +7,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, overload
 
 from hsfuse.files import check_target, written_whole
+from hsfuse.fusion.opening import opened
 from hsfuse.imaging import load_table, sensor_names
 from hsfuse.pairs.imaging_source import ESTIMATE
-from hsfuse.pairs.opening import opened, requested
+from hsfuse.pairs.opening import requested
 from hsfuse.pairs.pair import PairRequest
+from hsfuse.progress import SILENT
 
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Unpack
 
     from hsfuse.pairs.pair import Pair, PairOptions, PathLike
+    from hsfuse.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,13 @@ class EstimateResult:
 
 @overload
 def estimate(
-    pair: Pair | PairRequest, output: PathLike, /, *, overwrite: bool = ..., plot: PathLike | None = ...
+    pair: Pair | PairRequest,
+    output: PathLike,
+    /,
+    *,
+    overwrite: bool = ...,
+    plot: PathLike | None = ...,
+    progress: Progress = ...,
 ) -> EstimateResult: ...
 
 
@@ -45,6 +54,7 @@ def estimate(
     *,
     overwrite: bool = ...,
     plot: PathLike | None = ...,
+    progress: Progress = ...,
     **options: Unpack[PairOptions],
 ) -> EstimateResult: ...
 
@@ -55,6 +65,7 @@ def estimate(
     *paths: PathLike,
     overwrite: bool = False,
     plot: PathLike | None = None,
+    progress: Progress = SILENT,
     **options: Unpack[PairOptions],
 ) -> EstimateResult:
     """Estimate the imaging model of a pair and write it.
@@ -66,6 +77,7 @@ def estimate(
         paths: The JSON file, after the MSI if paths are given.
         overwrite: Replace an existing file.
         plot: A picture of the model to draw as well; needs the `report` extra.
+        progress: Observer of the sharpening, where there are several MSIs.
         options: Of a pair that is given by its paths: the fields of `PairRequest`.
 
     Raises:
@@ -78,7 +90,7 @@ def estimate(
         _check_plot(plot, overwrite=overwrite)
     if isinstance(wanted, PairRequest):
         wanted = replace(wanted, srf=wanted.srf or ESTIMATE, allow_shift=True)
-    found = opened(wanted)
+    found = opened(wanted, progress=progress)
     with contextlib.ExitStack() as picture:  # moved into place last: with an interrupt while drawing neither is left
         if plot is not None:
             _draw(picture.enter_context(written_whole(plot, overwrite=overwrite)), found)

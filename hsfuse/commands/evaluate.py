@@ -11,6 +11,7 @@ from hsfuse.evaluation.consistency import FusedViews
 from hsfuse.evaluation.reference import Reference
 from hsfuse.files import check_target
 from hsfuse.metrics import FullReferenceScores, NoReference, NoReferenceScores
+from hsfuse.progress import SILENT
 from hsfuse.report.csv_table import write_csv
 from hsfuse.scenes import Scene
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsfuse.pairs.pair import Pair, PairRequest, PathLike
+    from hsfuse.progress import Progress
 
     BandRow = dict[str, float | str | None]
 
@@ -62,6 +64,7 @@ def evaluate(
     pair: Pair | PairRequest,
     csv: PathLike | None = ...,
     overwrite: bool = ...,
+    progress: Progress = ...,
 ) -> Evaluation[NoReferenceScores]: ...
 
 
@@ -74,6 +77,7 @@ def evaluate(
     ratio: float | None = None,
     csv: PathLike | None = None,
     overwrite: bool = False,
+    progress: Progress = SILENT,
 ) -> Evaluation[FullReferenceScores] | Evaluation[NoReferenceScores]:
     """Score a fused image against the image that it should be, or against the two that it was made of.
 
@@ -86,6 +90,7 @@ def evaluate(
         ratio: HSI pixel over MSI pixel, for ERGAS; by default what the fused image says. A pair has its own.
         csv: Write the metrics per band to this file.
         overwrite: Replace an existing file.
+        progress: Observer of the sharpening, where the pair has several MSIs.
 
     Raises:
         RequestError: Neither a reference nor a pair, or both, was given; images cannot be read, grids or bands do not
@@ -101,7 +106,7 @@ def evaluate(
         found = _with_reference(fused, reference, ratio)
     else:
         assert pair is not None
-        found = _without_reference(FusedViews.open(fused, pair))
+        found = _without_reference(FusedViews.open(fused, pair, progress=progress))
     if csv is not None:
         write_csv(csv, _table(found), overwrite=overwrite)
     return found

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from hsfuse.errors import RequestError
+from hsfuse.files import shown
 from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.job import Job, OutputFormat, Tiling
 from hsfuse.fusion.memory import peak_megabytes
 from hsfuse.fusion.methods import DEFAULT_METHOD, choose_method
-from hsfuse.pairs.opening import opened, requested
+from hsfuse.fusion.opening import opened
+from hsfuse.pairs.opening import requested
 from hsfuse.progress import SILENT
 from hsfuse.scenes import CogWriter
 from hsfuse.training.adaptation import Adaptation, adapt
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
     from hsfuse.pairs.pair import Pair, PairOptions, PairRequest, PathLike
     from hsfuse.progress import Progress
+    from hsfuse.scenes import SharpenedBands
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,9 @@ class FuseResult:
 
     output: Path
     """The COG."""
+
+    uncertainty: Path | None
+    """The COG of its standard deviations; None where none was asked for."""
 
     width: int
     """Fine pixels."""
@@ -72,6 +79,9 @@ class FuseResult:
     pixel_size: tuple[float, float]
     """Width and height of a pixel of the output, in units of its CRS."""
 
+    sharpened: tuple[SharpenedBands, ...]
+    """Coarser MSI bands that were sharpened by finer ones first."""
+
     fitted: dict[str, str]
     """What the method fitted on the scene: `stack`, the weights of its members; `trust` in a network."""
 
@@ -103,6 +113,7 @@ def fuse(
     model: str = ...,
     weights: str | None = ...,
     adapt_seconds: float | None = ...,
+    uncertainty: PathLike | None = ...,
     compute: Compute | None = ...,
     tiling: Tiling = ...,
     form: OutputFormat = ...,
@@ -122,6 +133,7 @@ def fuse(
     model: str = ...,
     weights: str | None = ...,
     adapt_seconds: float | None = ...,
+    uncertainty: PathLike | None = ...,
     compute: Compute | None = ...,
     tiling: Tiling = ...,
     form: OutputFormat = ...,
@@ -139,6 +151,7 @@ def fuse(
     model: str = DEFAULT_METHOD,
     weights: str | None = None,
     adapt_seconds: float | None = None,
+    uncertainty: PathLike | None = None,
     compute: Compute | None = None,
     tiling: Tiling = Tiling(),  # noqa: B008 (frozen)
     form: OutputFormat = OutputFormat(),  # noqa: B008
@@ -150,15 +163,17 @@ def fuse(
     """Fuse a hyperspectral and a multispectral scene of the same place.
 
     Args:
-        pair: An open pair, a `PairRequest`, or the paths of both scenes.
+        pair: An open pair, a `PairRequest` (which may name several MSIs), or the paths of both scenes.
         paths: The COG to write, after the MSI if paths are given.
         model: A network or a classical method.
         weights: A weights file, or the name of a bundled one.
         adapt_seconds: First fine-tune the weights on this pair at reduced resolution, for that long.
+        uncertainty: A second COG to write, of the same grid and bands: the standard deviation of each of the output's
+            values, float32, in their units. Both appear, or none of them.
         compute: Device, precision and memory; chosen by default.
         tiling: Size and overlap of tiles; chosen by default.
         form: Type, nodata and options of the output; by default the HSI's.
-        overwrite: Replace an existing output.
+        overwrite: Replace existing outputs.
         seed: Of whatever is drawn at random: the noise that calibration and `adapt_seconds` restore, and training.
         progress: Observer of the work.
         options: Of a pair that is given by its paths: the fields of `PairRequest`.
@@ -170,16 +185,23 @@ def fuse(
     started = time.monotonic()
     wanted, (output,) = requested(pair, paths, options, after=1)
     CogWriter.check_target(output, overwrite=overwrite)
+    if uncertainty is not None:
+        CogWriter.check_target(uncertainty, overwrite=overwrite)
+        if Path(uncertainty).resolve() == Path(output).resolve():
+            raise RequestError(f"{shown(output)} cannot hold the fused image and its `uncertainty`: give two names")
     job = Job(choose_method(model, weights), compute or Compute(), tiling, seed)
-    found = opened(wanted)
+    found = opened(wanted, beside=output, compute=job.compute, progress=progress)
     adapted: Adaptation | None = None
     if adapt_seconds is not None:
         job, adapted = adapt(found, job, adapt_seconds, progress=progress)
     tags = {} if adapted is None else {"HSFUSE_ADAPTED": adapted.sentence}
-    run = job.write(found, output, form=form, tags=tags, overwrite=overwrite, progress=progress)
+    run = job.write(
+        found, output, uncertainty=uncertainty, form=form, tags=tags, overwrite=overwrite, progress=progress
+    )
     untrained = job.method.untrained_ratio(found.ratio)
     return FuseResult(
         output=Path(output),
+        uncertainty=None if uncertainty is None else Path(uncertainty),
         width=found.fine_grid.width,
         height=found.fine_grid.height,
         bands=len(found.hsi_bands),
@@ -192,6 +214,7 @@ def fuse(
         tile=run.plan.rows.tile,
         overlap=run.plan.rows.overlap,
         resampled=found.scenes.resampled,
+        sharpened=found.scenes.msi.sharpened,
         hsi_resampled=found.scenes.places is not None,
         pixel_size=found.fine_grid.pixel_size,
         fitted={key.lower(): value for key, value in run.facts.items()},

@@ -12,8 +12,9 @@ from hsfuse.errors import HsfuseError, RequestError
 from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.memory import available_bytes
 from hsfuse.fusion.methods import choose_method
+from hsfuse.fusion.opening import opened
 from hsfuse.models.weights import WeightsCard, save_weights
-from hsfuse.pairs.opening import opened, requested
+from hsfuse.pairs.opening import requested
 from hsfuse.pairs.pair import Pair
 from hsfuse.pairs.wald_level import ReducedPair
 from hsfuse.progress import SILENT
@@ -154,7 +155,7 @@ def train_reduced(
     compute = compute or Compute()
     on = local_device(compute.torch_device)
     key = _resume_key(wanted, network, plan, compute)
-    found = [opened(one) for one in wanted]
+    found = [opened(one, compute=compute, progress=progress) for one in wanted]
     scenes = [ReducedPair(pair, seed=plan.seed) for pair in found]
     memory = compute.memory if compute.memory is not None else available_bytes() // 4
     start = network.build(scenes, plan, memory=memory, device=on)

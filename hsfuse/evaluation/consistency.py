@@ -11,10 +11,14 @@ import torch
 
 from hsfuse.errors import PairError
 from hsfuse.evaluation.reference import match_bands
+from hsfuse.fusion.compute import Compute
+from hsfuse.fusion.opening import opened
+from hsfuse.fusion.several_msis import open_scenes
 from hsfuse.imaging.holes import fill_holes
 from hsfuse.metrics import FusedView
 from hsfuse.pairs.coregistration import Coregistration
 from hsfuse.pairs.pair import Pair
+from hsfuse.progress import SILENT
 from hsfuse.scenes import OutputGrid, PixelWindow, Scene, nesting_offset
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
     from hsfuse.imaging import ImagingModel
     from hsfuse.pairs.pair import PairRequest
+    from hsfuse.progress import Progress
     from hsfuse.scenes import ScenePair
 
 _TILE_NUMBERS = 2**24  # of the fused image held at a time
@@ -51,7 +56,9 @@ class FusedViews:
     """Sentences for the user."""
 
     @classmethod
-    def open(cls, fused: str | os.PathLike[str], pair: Pair | PairRequest) -> FusedViews:
+    def open(
+        cls, fused: str | os.PathLike[str], pair: Pair | PairRequest, *, progress: Progress = SILENT
+    ) -> FusedViews:
         """Open the three images and find their imaging model.
 
         A fused image that says how it was coregistered, or which grid it has, is held against its pair in the same way.
@@ -59,6 +66,7 @@ class FusedViews:
         Args:
             fused: The fused image; it may show a part of the pair.
             pair: What it was fused from.
+            progress: Observer of the sharpening, where there are several MSIs.
 
         Raises:
             RequestError: An image cannot be read, they do not belong together, or the imaging model is not to be had.
@@ -69,11 +77,11 @@ class FusedViews:
         if not isinstance(pair, Pair) and output is not None:
             pair = replace(pair, grid=output.grid, resolution=output.resolution)
         if not isinstance(pair, Pair) and placed is None and pair.coregister:
-            pair = pair.open()
+            pair = opened(pair, progress=progress)
         if isinstance(pair, Pair):
             scenes, request, placed = pair.scenes, pair.request, pair.coregistration
         else:
-            scenes, request = pair.open_scenes(), pair
+            scenes, request = open_scenes(pair, compute=Compute(), progress=progress), pair
             scenes = scenes if placed is None else placed.apply(scenes)
         own = [band for band in range(image.count) if band != image.alpha_band]
         match = match_bands(image.path, image.bands, own, scenes.hsi, among=scenes.hsi_bands)

@@ -250,10 +250,10 @@ def _common_pixels(fused: Scene, reference: Scene) -> tuple[tuple[int, int], str
     ours, theirs = fused.grid, reference.grid
     place = None if _other_crs(ours, theirs) else nesting_offset(ours, theirs)
     if place is None:
+        why = "was coregistered" if SHIFT_TAG in fused.tags else "has another grid than the HSI's"
         raise PairError(
-            f"{fused.path} (pixels of {ours.describe_pixel()}) was coregistered or has another grid than the HSI's, "
-            f"but its pixels are not those of {reference.path} ({theirs.describe_pixel()}): give a reference on the "
-            "MSI's grid"
+            f"{fused.path} (pixels of {ours.describe_pixel()}) {why}, but its pixels are not those of "
+            f"{reference.path} ({theirs.describe_pixel()}): give a reference on the MSI's grid"
         )
     common = ours.window.shifted(*place).intersection(theirs.window)
     if common is None:

@@ -22,7 +22,7 @@ from hsfuse.fusion.memory import kept_memory
 from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -55,9 +55,21 @@ class RowSink(Protocol):
 
 
 @dataclass(frozen=True)
+class SecondLayer:
+    """What is computed of every tile beside the fused image, and written as it is: cut, blended and masked alike."""
+
+    rule: Callable[[PairBlock, torch.Tensor, torch.Tensor], torch.Tensor]
+    """Makes float32 (C, r·h, r·w) of a tile as it was read, and of its Y and P as methods take them."""
+
+    sink: RowSink
+    """Where its rows go."""
+
+
+@dataclass(frozen=True)
 class _Computed:
     tile: Tile
-    values: NDArray[np.float32]
+    layers: tuple[NDArray[np.float32], ...]
+    """The fused image, and the second layer if there is one."""
     valid: NDArray[np.bool_]
 
 
@@ -70,7 +82,9 @@ def fuse_tiles(
     bands: int,
     compute: Compute,
     progress: Progress,
+    stage: str = "fuse",
     align: int = 256,
+    beside: SecondLayer | None = None,
 ) -> int:
     """Fuse every tile of a plan and write the rows as they are finished.
 
@@ -82,7 +96,9 @@ def fuse_tiles(
         bands: C, of the fused image.
         compute: Device and precision.
         progress: Is told of every tile.
+        stage: What the work is called there.
         align: Rows leave in multiples of this, the block size of the file.
+        beside: What else is made of the tiles; nothing by default.
 
     Returns:
         How many tiles were not finite in half precision and were computed again in float32.
@@ -94,14 +110,15 @@ def fuse_tiles(
     to_compute: queue.Queue[tuple[Tile, PairBlock] | None] = queue.Queue(_AHEAD)
     to_write: queue.Queue[_Computed | None] = queue.Queue(_AHEAD)
     redone = 0
-    progress.start("fuse", len(plan))
+    sinks = [sink] if beside is None else [sink, beside.sink]
+    progress.start(stage, len(plan))
     with (
         kept_memory(),
         line.stage(lambda: _read(source, plan, to_compute, line)),
-        line.stage(lambda: _write(plan, sink, to_write, line, bands, align)),
+        line.stage(lambda: _write(plan, sinks, to_write, line, bands, align)),
     ):
         for tile, block in line.take(to_compute):
-            computed, again = _fuse_tile(tile, block, method, compute)
+            computed, again = _fuse_tile(tile, block, method, compute, beside)
             redone += again
             line.put(to_write, computed)
             progress.advance()
@@ -191,24 +208,32 @@ def _read(source: TileSource, plan: TilePlan, items: queue.Queue[tuple[Tile, Pai
 
 
 def _write(
-    plan: TilePlan, sink: RowSink, items: queue.Queue[_Computed | None], line: _Line, bands: int, align: int
+    plan: TilePlan,
+    sinks: Sequence[RowSink],
+    items: queue.Queue[_Computed | None],
+    line: _Line,
+    bands: int,
+    align: int,
 ) -> None:
-    blender = RowBlender(plan, bands, align=align)
+    blenders = [RowBlender(plan, bands, align=align) for _ in sinks]
     tiles_in_row = len(plan.columns.starts)
     for number, computed in enumerate(line.take(items), start=1):
-        blender.add(computed.tile, computed.values, computed.valid)
-        if number % tiles_in_row == 0:
-            rows = blender.take(computed.tile.row)
-            if rows is not None:
-                sink.write(*rows)
+        for layer, blender, sink in zip(computed.layers, blenders, sinks, strict=True):
+            blender.add(computed.tile, layer, computed.valid)
+            if number % tiles_in_row == 0:
+                rows = blender.take(computed.tile.row)
+                if rows is not None:
+                    sink.write(*rows)
 
 
-def _fuse_tile(tile: Tile, block: PairBlock, method: FittedMethod, compute: Compute) -> tuple[_Computed, bool]:
+def _fuse_tile(
+    tile: Tile, block: PairBlock, method: FittedMethod, compute: Compute, beside: SecondLayer | None
+) -> tuple[_Computed, bool]:
     """Compute one tile; a tile that half precision makes non-finite is computed again in float32."""
     valid = block.fine_valid
     if not valid.any():
-        shape = (len(block.hsi), *valid.shape)
-        return _Computed(tile, np.zeros(shape, np.float32), valid), False
+        empty = tuple(np.zeros((len(block.hsi), *valid.shape), np.float32) for _ in range(1 if beside is None else 2))
+        return _Computed(tile, empty, valid), False
     patch = PairPatch.of(block.for_fits())  # a gross number would spread as far as the method reaches
     hsi, msi = patch.hsi.to(compute.torch_device), patch.msi.to(compute.torch_device)
     try:
@@ -217,18 +242,22 @@ def _fuse_tile(tile: Tile, block: PairBlock, method: FittedMethod, compute: Comp
         if again:
             logger.info("tile at %d, %d is not finite in %s: again in float32", *_corner(tile), compute.precision)
             fused = _run(method, hsi, msi, compute.in_float32())
+        layers = [fused.float().cpu().numpy()]
+        if beside is not None:
+            with torch.inference_mode():
+                layers.append(beside.rule(block, hsi, msi).cpu().numpy())
     except torch.OutOfMemoryError as error:
         raise WorkError(
             f"the device has no memory for a tile of {tile.window.width}×{tile.window.height} HSI pixels: "
             "pass a smaller `tile`, or `device=cpu`",
         ) from error
-    values = fused.float().cpu().numpy()
-    if not np.isfinite(values).all():
-        column, row = _corner(tile)
-        raise WorkError(f"the fused tile at HSI pixel {column}, {row} is not finite: try another `model`")
-    if block.hsi_missing is not None:
-        values[_finer(block.hsi_missing, valid.shape)] = np.nan
-    return _Computed(tile, values, valid), again
+    for values in layers:
+        if not np.isfinite(values).all():
+            column, row = _corner(tile)
+            raise WorkError(f"the fused tile at HSI pixel {column}, {row} is not finite: try another `model`")
+        if block.hsi_missing is not None:
+            values[_finer(block.hsi_missing, valid.shape)] = np.nan
+    return _Computed(tile, tuple(layers), valid), again
 
 
 def _finer(missing: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hsfuse.fusion.engine import fuse_tiles
+from hsfuse.fusion.engine import SecondLayer, fuse_tiles
 from hsfuse.fusion.memory import fitting_tile
 from hsfuse.fusion.tiles import TilePlan
+from hsfuse.fusion.uncertainty import TileUncertainty, Uncertainty
 from hsfuse.progress import SILENT
-from hsfuse.scenes import WARN_CLIPPED, CogWriter, Encoding
+from hsfuse.scenes import WARN_CLIPPED, CogWriter, Encoding, finish_all
 from hsfuse.version import __version__
 
 if TYPE_CHECKING:
@@ -100,10 +103,13 @@ class Run:
     facts: Mapping[str, str] = field(default_factory=dict)
     """What was fitted on the scene, such as the weights of a stack."""
 
+    found: tuple[str, ...] = ()
+    """What else the user should know, sentences."""
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences for the user."""
-        found = []
+        found = list(self.found)
         if self.redone:
             precision = self.compute.precision
             found.append(
@@ -130,6 +136,10 @@ class Job:
     seed: int = 0
     """Of whatever is drawn at random."""
 
+    unadapted: ChosenMethod | None = None
+    """The method before it learned from the very pair, which would flatter it where it is judged there; None if it has
+    not."""
+
     @property
     def suited(self) -> Compute:
         """Where and how exactly the method runs."""
@@ -139,7 +149,12 @@ class Job:
         """The method, knowing the scene, on the device where tiles are computed."""
         return self.method.method.fit(patches, imaging, compute=self.suited, seed=self.seed)
 
-    def plan(self, area: PixelWindow, bands: int, ratio: int, fitted: FittedMethod) -> TilePlan:
+    def uncertainty(self, pair: Pair, fitted: FittedMethod) -> Uncertainty:
+        """How far what the fitted method makes of a pair may be off."""
+        judged = (self.unadapted or self.method).method
+        return Uncertainty.fit(judged, fitted, pair.patches, pair.imaging, compute=self.suited, seed=self.seed)
+
+    def plan(self, area: PixelWindow, bands: int, ratio: int, fitted: FittedMethod, layers: int = 1) -> TilePlan:
         """The tiles asked for, or those that fit into memory with the overlap that the method needs.
 
         Args:
@@ -147,6 +162,7 @@ class Job:
             bands: C, of the fused image.
             ratio: HSI pixel over fine pixel.
             fitted: The method.
+            layers: How many images are written.
 
         Raises:
             RequestError: The tile is too small for the overlap, or for the memory.
@@ -156,7 +172,7 @@ class Job:
             overlap = 2 * fitted.margin + BLEND_PIXELS
         if tile is None:
             size = (area.width, area.height)
-            tile = fitting_tile(bands, size, ratio, overlap, self.compute.budget, fitted.bytes_a_pixel)
+            tile = fitting_tile(layers * bands, size, ratio, overlap, self.compute.budget, fitted.bytes_a_pixel)
         margin = min(fitted.margin, overlap // 2)
         return TilePlan.make(area.width, area.height, ratio, tile=tile, overlap=overlap, margin=margin)
 
@@ -169,7 +185,9 @@ class Job:
         *,
         bands: int,
         ratio: int,
+        beside: SecondLayer | None = None,
         progress: Progress = SILENT,
+        stage: str = "fuse",
     ) -> Run:
         """Fuse an area tile by tile.
 
@@ -180,14 +198,18 @@ class Job:
             sink: Takes the rows.
             bands: C, of the fused image.
             ratio: HSI pixel over fine pixel.
+            beside: What else is made of the tiles; nothing by default.
             progress: Observer of the work.
+            stage: What it is called there.
 
         Raises:
             RequestError: The tile is too small for the overlap, or for the memory.
             WorkError: A tile is not finite, memory runs out, or reading or writing fails.
         """
-        plan = self.plan(area, bands, ratio, fitted)
-        redone = fuse_tiles(source, fitted, plan, sink, bands=bands, compute=self.suited, progress=progress)
+        plan = self.plan(area, bands, ratio, fitted, layers=1 if beside is None else 2)
+        redone = fuse_tiles(
+            source, fitted, plan, sink, bands=bands, compute=self.suited, progress=progress, stage=stage, beside=beside
+        )
         return Run(plan, redone, self.suited)
 
     def write(
@@ -195,6 +217,7 @@ class Job:
         pair: Pair,
         output: str | os.PathLike[str],
         *,
+        uncertainty: str | os.PathLike[str] | None = None,
         form: OutputFormat = OutputFormat(),
         tags: Mapping[str, str] | None = None,
         overwrite: bool = False,
@@ -205,31 +228,55 @@ class Job:
         Args:
             pair: The scenes.
             output: The file.
-            form: Of its numbers.
+            uncertainty: A second one, for the standard deviations, float32; both appear, or none of them.
+            form: Of the first one's numbers; the creation options are for both.
             tags: Further ones for the dataset.
-            overwrite: Replace an existing file.
+            overwrite: Replace existing files.
             progress: Observer of the work.
 
         Raises:
-            RequestError: The tiles or the output cannot be had.
-            WorkError: The work failed on the way; the old output, if any, is untouched.
+            RequestError: The tiles or an output cannot be had.
+            WorkError: The work failed on the way; the old outputs, if any, are untouched.
         """
-        with CogWriter(
-            Path(output),
-            pair.fine_grid,
-            pair.hsi_bands,
-            form.encoding(pair),
-            tags=self._tags(pair) | dict(tags or {}),
-            creation_options=form.creation_options,
-            overwrite=overwrite,
-            allow_clipping=form.allow_clipping,
-        ) as writer:
-            for block in pair.sample:
-                writer.require_room(block.hsi, block.hsi_valid)
-            fitted, bands = self.fit(pair.patches, pair.imaging), len(pair.hsi_bands)
+        encodings = [(Path(output), form.encoding(pair), form.allow_clipping)]
+        if uncertainty is not None:
+            encodings.append((Path(uncertainty), Encoding.for_output(len(pair.hsi_bands), "float32", math.nan), True))
+        with contextlib.ExitStack() as stack:
+            writers = []
+            for path, encoding, allow_clipping in encodings:
+                writers.append(
+                    CogWriter(
+                        path,
+                        pair.fine_grid,
+                        pair.hsi_bands,
+                        encoding,
+                        tags=self._tags(pair) | dict(tags or {}),
+                        creation_options=form.creation_options,
+                        overwrite=overwrite,
+                        allow_clipping=allow_clipping,
+                    )
+                )
+                stack.callback(writers[-1].discard)
+            run = self._write(pair, writers, progress)
+            finish_all(writers)
+        return run
+
+    def _write(self, pair: Pair, writers: Sequence[CogWriter], progress: Progress) -> Run:
+        """Fuse a pair into the first of the writers, and its standard deviations into the second, if there is one."""
+        first, *second = writers
+        for block in pair.sample:
+            first.require_room(block.hsi, block.hsi_valid)
+        fitted, bands = self.fit(pair.patches, pair.imaging), len(pair.hsi_bands)
+        for writer in writers:
             writer.tag({f"HSFUSE_{key}": value for key, value in fitted.facts.items()})
-            run = self.run(pair, pair.area, fitted, writer, bands=bands, ratio=pair.ratio, progress=progress)
-            return replace(run, clipped=writer.clipped, facts=fitted.facts)
+        beside: SecondLayer | None = None
+        warned: tuple[str, ...] = ()
+        for writer in second:
+            found = self.uncertainty(pair, fitted)
+            writer.tag({f"HSFUSE_{key}": value for key, value in found.facts.items()} | {"HSFUSE_OF": first.path.name})
+            beside, warned = SecondLayer(TileUncertainty(found, pair.for_fits), writer), found.warnings
+        run = self.run(pair, pair.area, fitted, first, bands=bands, ratio=pair.ratio, beside=beside, progress=progress)
+        return replace(run, clipped=first.clipped, facts=fitted.facts, found=warned)
 
     def _tags(self, pair: Pair) -> dict[str, str]:
         """How the output was made, for its dataset."""
@@ -243,6 +290,8 @@ class Job:
             "HSFUSE_HSI": Path(pair.scenes.hsi.path).name,
             "HSFUSE_MSI": Path(pair.scenes.msi.path).name,
         }
+        if pair.scenes.msi.sharpened:
+            tags["HSFUSE_SHARPENED"] = "; ".join(group.sentence for group in pair.scenes.msi.sharpened)
         if not pair.scenes.output.refines_hsi:
             tags |= pair.scenes.output.tags()
         if pair.coregistration is not None:

@@ -79,7 +79,9 @@ def least_squares_trust(correct: Correction, estimate: Bayes, known: Iterable[Wa
     return min(max(along / energy, 0.0), 1.0) if energy > 0 else 0.0
 
 
-def reduced_blocks(patches: Sequence[PairPatch], imaging: ImagingModel, seed: int = 0) -> list[WaldBlock]:
+def reduced_blocks(
+    patches: Sequence[PairPatch], imaging: ImagingModel, seed: int = 0, *, least: int = _LEAST_PIXELS
+) -> list[WaldBlock]:
     """A few parts of a scene one Wald level down, their noise restored: what is calibrated on the scene itself.
 
     An empty list where the scene is too small to tell.
@@ -88,13 +90,14 @@ def reduced_blocks(patches: Sequence[PairPatch], imaging: ImagingModel, seed: in
         patches: Parts of the scene.
         imaging: R and B.
         seed: Of the noise.
+        least: Degraded HSI pixels that it takes to tell.
     """
-    reduced = [_reduced(patch, imaging, seed) for patch in _some_of(patches)]
+    reduced = [_reduced(patch, imaging, seed) for patch in some_of(patches)]
     blocks = [block for block in reduced if block is not None]
-    return blocks if sum(int(block.pair.hsi_valid.sum()) for block in blocks) >= _LEAST_PIXELS else []
+    return blocks if sum(int(block.pair.hsi_valid.sum()) for block in blocks) >= least else []
 
 
-def _some_of(patches: Sequence[PairPatch]) -> list[PairPatch]:
+def some_of(patches: Sequence[PairPatch]) -> list[PairPatch]:
     """Up to four patches of 64 HSI pixels or so, evenly out of all: one number needs no more."""
     step = -(-len(patches) // _PATCHES)
     edge = _EDGE * (2 if len(patches) == 1 else 1)

@@ -12,6 +12,7 @@ from hsfuse.imaging.blind.displacement import (
 )
 from hsfuse.imaging.blind.displacement_field import DisplacementField
 from hsfuse.imaging.blind.estimate import Estimate, estimate_imaging
+from hsfuse.imaging.blind.relative_blur import RelativeBlur
 from hsfuse.imaging.blind.samples import PatchLike, SampleBlock
 from hsfuse.imaging.blind.shift import Misregistration, measure_shift
 from hsfuse.imaging.model import ImagingModel
@@ -34,6 +35,7 @@ __all__ = [
     "PatchLike",
     "PointSpread",
     "Radiometry",
+    "RelativeBlur",
     "SampleBlock",
     "SensorTable",
     "SparseCellsError",

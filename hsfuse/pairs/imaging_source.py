@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from hsfuse.imaging import PointSpread
     from hsfuse.scenes import PairBlock, ScenePair
 
+SENTINEL2_BANDS = "B2,B3,B4,B8,B5,B6,B7,B8A,B11,B12"
+"""Sentinel-2's bands of 10 m and of 20 m in the order of its products."""
+
 ESTIMATE = "estimate"
 """Source of an SRF or a PSF that is estimated from the pair."""
 
@@ -127,14 +130,22 @@ def _by_names(scenes: ScenePair, source: str) -> str:
     """A sensor's name with the bands that the MSI's own band names say, where they all say one."""
     if ":" in source or source not in sensor_names():
         return source
-    known = {_plain(name): name for name in load_table(source).bands}
+    known = {plain_name(name): name for name in load_table(source).bands}
     names = [scenes.msi.bands.names[band] for band in scenes.msi_bands]
-    found = [known.get(_plain(re.split(r"[\s,(:]", name.strip())[0])) for name in names]
-    return source if None in found else f"{source}:{','.join(str(name) for name in found)}"
+    found = [known.get(plain_name(re.split(r"[\s,(:]", name.strip())[0])) for name in names]
+    if None not in found:
+        return f"{source}:{','.join(str(name) for name in found)}"
+    return f"{source}:{SENTINEL2_BANDS}" if _are_sentinel2(scenes, source) else source
 
 
-def _plain(name: str) -> str:
-    """`B02`, `b2` and `2` alike; a `Band 2` is only the file's second band."""
+def _are_sentinel2(scenes: ScenePair, source: str) -> bool:
+    """Whether nameless bands can be none but Sentinel-2's four of 10 m and, sharpened, its six of 20 m."""
+    groups = [(len(group.bands), group.ratio) for group in scenes.msi.sharpened]
+    return source.startswith("sentinel-2") and groups == [(6, 2)] and len(scenes.msi_bands) == 10
+
+
+def plain_name(name: str) -> str:
+    """A band's name as it is compared: `B02`, `b2` and `2` alike; a `Band 2` is only the file's second band."""
     return re.sub(r"^(?:band|b)?[_ ]?0*(?=\d)", "b", name.strip().lower())
 
 

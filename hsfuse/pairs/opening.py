@@ -1,4 +1,4 @@
-"""Opening pairs: from paths, and out of what a verb was called with."""
+"""What a verb was called with: a pair that is open, a request for one, or paths."""
 
 from __future__ import annotations
 
@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING
 from hsfuse.pairs.pair import Pair, PairRequest
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
     from hsfuse.pairs.pair import PairOptions, PathLike
-
-
-def open_pair(hsi: PathLike, msi: PathLike, **options: Unpack[PairOptions]) -> Pair:
-    """Open two scenes of one place; the options are the fields of `PairRequest`, the errors those of its `open`."""
-    return PairRequest(hsi, msi, **options).open()
 
 
 def requested(
@@ -41,8 +34,3 @@ def requested(
             raise TypeError(f"{', '.join(options)} belong to the pair: give them to open_pair or PairRequest")
         return pair, rest
     return PairRequest(pair, rest[0], **options), rest[1:]
-
-
-def opened(pair: Pair | PairRequest) -> Pair:
-    """The pair itself, opened if it is not yet."""
-    return pair if isinstance(pair, Pair) else pair.open()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypedDict
 
@@ -13,25 +12,21 @@ from hsfuse.imaging import Agreement
 from hsfuse.pairs.coregistration import Coregistration
 from hsfuse.pairs.guidance import Guidance
 from hsfuse.pairs.imaging_source import find_imaging
+from hsfuse.pairs.misregistration import UNMOVED, corrected, from_where_files_say, judge_shift
 from hsfuse.scenes import MAX_RATIO, OutputGrid, PixelWindow, Scene, ScenePair, parse_band_list
 from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hsfuse.imaging import Estimate, ImagingModel, Misregistration
-    from hsfuse.pairs.imaging_source import FoundImaging
     from hsfuse.scenes import Bands, Grid, PairBlock
 
 PathLike = str | os.PathLike[str]
 
 
-WARN_SHIFT = 0.3
-"""HSI pixels of misregistration from which on the user is warned."""
 WARN_DIFFERING = 0.02
 """Share of the pixels that differ between the images from which on the user is warned."""
-UNMOVED = 0.05
-"""HSI pixels up to which nothing is said of a coregistration."""
-REFUSE_SHIFT = 2.0
-"""HSI pixels of misregistration from which on a pair is refused unless it is allowed."""
 
 
 class PairOptions(TypedDict, total=False):
@@ -65,8 +60,9 @@ class PairRequest:
     hsi: PathLike
     """The hyperspectral scene, anything that GDAL opens."""
 
-    msi: PathLike
-    """The multispectral scene of the same place."""
+    msi: PathLike | Sequence[PathLike]
+    """The multispectral scene of the same place; or several of one sensor, such as Sentinel-2's 10 m and 20 m bands, of
+    which `hsfuse.open_pair` and the verbs sharpen the coarser by the finer ones."""
 
     srf: str | None = None
     """`estimate`, a sensor's name or a file; by default the table of the sensor that the MSI says it is, else
@@ -79,7 +75,7 @@ class PairRequest:
     """1-based list such as `1-4,8`; by default all good ones."""
 
     msi_bands: str | None = None
-    """The same of the MSI."""
+    """The same of the MSI; of several counted through them in the order given."""
 
     window: PixelWindow | None = None
     """The part wanted, in HSI pixels; by default all that both scenes cover."""
@@ -116,7 +112,12 @@ class PairRequest:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hsi", os.fspath(self.hsi))
-        object.__setattr__(self, "msi", os.fspath(self.msi))
+        object.__setattr__(self, "msi", _one_or_several(self.msi))
+        if self.msi_wavelengths is not None and len(self.msis) > 1:
+            raise RequestError(
+                f"a table of wavelengths (`msi_wavelengths`) is for one MSI, and {len(self.msis)} were given: write "
+                "them into the files' band tags (`wavelength`)"
+            )
         for name in ("wavelengths", "msi_wavelengths", "mask"):
             given = getattr(self, name)
             object.__setattr__(self, name, None if given is None else os.fspath(given))
@@ -131,30 +132,59 @@ class PairRequest:
         """The grid of the output."""
         return OutputGrid(self.grid, self.resolution)
 
+    @property
+    def msis(self) -> tuple[str, ...]:
+        """The multispectral scenes, one or more."""
+        return self.msi if isinstance(self.msi, tuple) else (self.msi,)
+
+    def open_scene(self, path: PathLike, wavelengths: PathLike | None = None) -> Scene:
+        """Open one of the scenes as is asked for.
+
+        Raises:
+            SceneError: It cannot be read.
+        """
+        return Scene.open(
+            path, wavelengths=wavelengths, mask=self.mask, quality=self.quality_mask, screen=self.screen
+        )  # fmt: skip
+
+    def related(self, hsi: Scene, msi: Scene, msi_bands: Sequence[int] | None = None) -> ScenePair:
+        """Find out how the grids of two open scenes lie to each other.
+
+        Args:
+            hsi: The HSI.
+            msi: The MSI.
+            msi_bands: 0-based; None for all that are good.
+
+        Raises:
+            PairError: They cannot be fused.
+            RequestError: Bands or a window that do not exist.
+        """
+        return ScenePair.open(
+            hsi,
+            msi,
+            hsi_bands=None if self.hsi_bands is None else parse_band_list(self.hsi_bands, hsi.count),
+            msi_bands=msi_bands,
+            window=self.window,
+            ratio=self.ratio,
+            output=self.output,
+        )
+
     def open_scenes(self) -> ScenePair:
         """Open both scenes and find out how their grids lie to each other, without looking for the imaging model.
 
         Raises:
             SceneError: A scene cannot be read.
             PairError: They cannot be fused.
-            RequestError: Bands or a window that do not exist.
+            RequestError: Bands or a window that do not exist, or several MSIs.
         """
-        hsi, msi = (
-            Scene.open(path, wavelengths=wavelengths, mask=self.mask, quality=self.quality_mask, screen=self.screen)
-            for path, wavelengths in ((self.hsi, self.wavelengths), (self.msi, self.msi_wavelengths))
-        )
-        return ScenePair.open(
-            hsi,
-            msi,
-            hsi_bands=None if self.hsi_bands is None else parse_band_list(self.hsi_bands, hsi.count),
-            msi_bands=None if self.msi_bands is None else parse_band_list(self.msi_bands, msi.count),
-            window=self.window,
-            ratio=self.ratio,
-            output=self.output,
-        )
+        if len(self.msis) > 1:
+            raise RequestError(f"{len(self.msis)} MSIs were given: `hsfuse.open_pair` brings them together")
+        hsi, msi = self.open_scene(self.hsi, self.wavelengths), self.open_scene(self.msis[0], self.msi_wavelengths)
+        bands = None if self.msi_bands is None else parse_band_list(self.msi_bands, msi.count)
+        return self.related(hsi, msi, bands)
 
     def open(self) -> Pair:
-        """Open both scenes, and load or estimate what lies between them.
+        """Open both scenes, and load or estimate what lies between them; of a Sentinel-2 product only its 10 m bands.
 
         Raises:
             SceneError: A scene cannot be read.
@@ -252,11 +282,11 @@ class Pair:
         on_own, shift = found.imaging, found.shift
         nominal = found.imaging
         if coregistration is None and scenes.was_moved:
-            on_own, nominal, shift = _from_where_files_say(found, scenes.moved_by)
+            on_own, nominal, shift = from_where_files_say(found, scenes.moved_by)
         if coregistration is not None and coregistration.largest > UNMOVED:
-            notes.append(_corrected(coregistration))
+            notes.append(corrected(coregistration))
         if shift is not None:
-            _judge(shift, notes, corrected=coregistration is not None, allowed=request.allow_shift)
+            judge_shift(shift, notes, corrected=coregistration is not None, allowed=request.allow_shift)
             shift = shift if coregistration is None else shift.moved(*scenes.moved_by)
         imaging = on_own.seen_from(scenes.steps_on_hsi())
         guidance, sample = None, on_hsi
@@ -348,46 +378,15 @@ class Pair:
         return self.for_fits(self.read(window))
 
 
-def _from_where_files_say(
-    found: FoundImaging, moved_by: tuple[float, float]
-) -> tuple[ImagingModel, ImagingModel, Misregistration | None]:
-    """The imaging model on an HSI's grid that was moved, the same on the grid that its file says, and the shift there.
+def _one_or_several(paths: PathLike | Sequence[PathLike]) -> str | tuple[str, ...]:
+    """A path, or the paths of several scenes.
 
-    A shift that was not measured is taken to be none there.
+    Raises:
+        RequestError: There is none.
     """
-    (x, y), shift, imaging = moved_by, found.shift, found.imaging
-    measured = shift is not None and (len(shift.cells) > 0 or shift.magnitude > 0)
-    if not measured:
-        return replace(imaging, shift=(-x, -y)), replace(imaging, shift=(0.0, 0.0)), shift
-    nominal = replace(imaging, shift=(imaging.shift[0] + x, imaging.shift[1] + y))
-    return imaging, nominal, None if shift is None else shift.moved(x, y)
-
-
-def _judge(shift: Misregistration, notes: list[str], *, corrected: bool, allowed: bool) -> None:
-    """Refuse a misregistration that is too large, and say one that matters."""
-    size = math.hypot(shift.x, shift.y)
-    text = f"the images are misregistered by {size:.2f} HSI pixels (x {shift.x:+.2f}, y {shift.y:+.2f})"
-    if corrected:
-        if size > WARN_SHIFT:
-            notes.append(f"{text} still after they were coregistered; the imaging model carries it")
-    elif size > REFUSE_SHIFT and not allowed:
-        raise PairError(
-            f"{text}, more than {REFUSE_SHIFT:g}: pass `coregister=True` to bring the HSI onto the MSI's geolocation, "
-            "or `allow_shift=True`"
-        )
-    elif size > WARN_SHIFT:
-        notes.append(
-            f"{text}: the imaging model carries it, and the output lies where the HSI says that it lies; "
-            "`coregister=True` brings it to where the MSI lies"
-        )
-
-
-def _corrected(found: Coregistration) -> str:
-    """What was done about a misregistration, a sentence for the user."""
-    text = (
-        f"the images are misregistered by {math.hypot(found.x, found.y):.2f} HSI pixels (x {found.x:+.2f}, "
-        f"y {found.y:+.2f}): the output was moved by that and lies where the MSI lies"
-    )
-    if found.field is None:
-        return text
-    return f"{text}; the displacement varies, up to {found.largest:.1f} HSI pixels, and the HSI was resampled along it"
+    if isinstance(paths, (str, os.PathLike)):
+        return os.fspath(paths)
+    several = tuple(os.fspath(path) for path in paths)
+    if not several:
+        raise RequestError("there is no MSI: give at least one (`msi`)")
+    return several[0] if len(several) == 1 else several

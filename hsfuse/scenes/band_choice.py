@@ -64,7 +64,10 @@ def _sharp(scene: Scene, kind: str, good: tuple[int, ...], warnings: list[str]) 
     if len(sharp) < _FEWEST_SHARP:
         warnings.append(f"{text}; they were used as they are, for want of {_FEWEST_SHARP} sharp ones")
         return good
-    warnings.append(f"{text}; they were left out (choose bands to use them)")
+    warnings.append(
+        f"{text}; they were left out (choose bands to use them as they are, or give a file with their own pixels as a "
+        "further `msi`)"
+    )
     return sharp
 
 

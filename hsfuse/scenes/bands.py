@@ -60,11 +60,29 @@ class Bands:
             self.source,
         )
 
+    def followed_by(self, other: Bands) -> Bands:
+        """These bands and then the others; NaN where only the one or the other know wavelengths or widths."""
+        return Bands(
+            _chained(self.wavelength_nm, len(self), other.wavelength_nm, len(other)),
+            _chained(self.fwhm_nm, len(self), other.fwhm_nm, len(other)),
+            np.concatenate([self.good, other.good]),
+            (*self.names, *other.names),
+        )
+
     def mark_bad(self, indices: Sequence[int]) -> Bands:
         """The same bands with those at the 0-based `indices` no longer good."""
         good = self.good.copy()
         good[list(indices)] = False
         return replace(self, good=good)
+
+
+def _chained(
+    one: NDArray[np.float64] | None, ones: int, other: NDArray[np.float64] | None, others: int
+) -> NDArray[np.float64] | None:
+    if one is None and other is None:
+        return None
+    known = (np.full(count, np.nan) if part is None else part for part, count in ((one, ones), (other, others)))
+    return np.concatenate(list(known))
 
 
 def _complete(values: NDArray[np.float64] | None, order: NDArray[np.int_]) -> NDArray[np.float64] | None:

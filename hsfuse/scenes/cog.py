@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import rasterio.shutil
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
 
 from hsfuse.errors import OutputError, WorkError
-from hsfuse.files import check_target, move_into_place, shown, temporary_folder
+from hsfuse.files import check_target, move_together, shown, temporary_folder
 from hsfuse.scenes.cog_options import BLOCK, checked_options, copy_options
+from hsfuse.scenes.composite import NATURAL_NM, nearest_bands
 from hsfuse.scenes.raster import RASTER_ERRORS, gdal_environment, open_dataset
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -94,7 +95,7 @@ class CogWriter:
         self._allow_clipping = allow_clipping
         self._clipped = self._written = 0
         self._next_row = 0
-        self._overwrite = overwrite
+        self.overwrite = overwrite
         check_target(self.path, overwrite=overwrite)
         self._check_disk()
         self._folder = temporary_folder(self.path)
@@ -200,22 +201,28 @@ class CogWriter:
         """Make the COG and move it into place.
 
         Raises:
+            OutputError: The target cannot be replaced any more.
             WorkError: Rows are missing, or the disk is full.
         """
+        finish_all([self])
+
+    def make(self) -> Path:
+        """Make the COG under a temporary name, and say which.
+
+        Raises:
+            WorkError: Rows are missing, or the disk is full.
+        """
+        if self._next_row != self.grid.height:
+            raise WorkError(f"{self.path}: only {self._next_row} of {self.grid.height} rows came: nothing was kept")
         try:
-            if self._next_row != self.grid.height:
-                raise WorkError(f"{self.path}: only {self._next_row} of {self.grid.height} rows came: nothing was kept")
             with gdal_environment():
                 self._build_overviews()
                 self._dataset.close()
                 finished = self._convert()
                 _check_whole(finished)
-            move_into_place(finished, self.path, overwrite=self._overwrite)
-            _remove_stale_sidecars(self.path)
         except (*RASTER_ERRORS, OSError) as error:
             raise WorkError(self._failed(error)) from error
-        finally:
-            self.discard()
+        return finished
 
     def discard(self) -> None:
         """Remove everything temporary; the target stays as it was."""
@@ -262,11 +269,11 @@ class CogWriter:
         scales, offsets = self.encoding.scales, self.encoding.offsets
         if (scales != 1).any() or (offsets != 0).any():
             dataset.scales, dataset.offsets = tuple(scales), tuple(offsets)
-        for index in range(len(self.bands)):
-            own, imagery = _band_tags(self.bands, index)
-            dataset.update_tags(index + 1, **own)
-            dataset.update_tags(index + 1, ns="IMAGERY", **imagery)
-            dataset.set_band_description(index + 1, _description(self.bands, index))
+        describe_bands(dataset, self.bands)
+        natural = nearest_bands(self.bands, NATURAL_NM)
+        if natural is not None:  # viewers show these, and not the first three
+            colours = {natural[0]: ColorInterp.red, natural[1]: ColorInterp.green, natural[2]: ColorInterp.blue}
+            dataset.colorinterp = [colours.get(index, ColorInterp.undefined) for index in range(len(self.bands))]
 
     def _build_overviews(self) -> None:
         levels = max(0, math.ceil(math.log2(max(self.grid.width, self.grid.height) / BLOCK)))
@@ -284,6 +291,38 @@ class CogWriter:
     def _failed(self, error: BaseException) -> str:
         reason = " ".join(str(error.__cause__ or error).split())
         return f"{self.path} could not be written ({reason}): see whether the disk is full; nothing was kept"
+
+
+def describe_bands(dataset: Any, bands: Bands) -> None:
+    """Write what is known of each band into an open dataset: wavelength, width and name."""
+    for index in range(len(bands)):
+        own, imagery = _band_tags(bands, index)
+        dataset.update_tags(index + 1, **own)
+        dataset.update_tags(index + 1, ns="IMAGERY", **imagery)
+        dataset.set_band_description(index + 1, _description(bands, index))
+
+
+def finish_all(writers: Sequence[CogWriter]) -> None:
+    """Make the COGs of several writers and move them into place, all of them or none.
+
+    Raises:
+        OutputError: One of the targets cannot be replaced any more.
+        WorkError: Rows are missing, or the disk is full.
+    """
+    try:
+        made = {writer.make(): writer.path for writer in writers}
+        try:
+            move_together(made, overwrite=all(writer.overwrite for writer in writers))
+        except OSError as error:
+            names = ", ".join(shown(writer.path) for writer in writers)
+            raise WorkError(
+                f"{names} cannot be moved into place ({error.strerror or error}): nothing was kept"
+            ) from error
+        for writer in writers:
+            _remove_stale_sidecars(writer.path)
+    finally:
+        for writer in writers:
+            writer.discard()
 
 
 def _band_tags(bands: Bands, index: int) -> tuple[dict[str, str], dict[str, str]]:

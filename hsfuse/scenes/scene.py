@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hsfuse.scenes.bands import Bands
     from hsfuse.scenes.rules import Screened
     from hsfuse.scenes.screen import Screen
+    from hsfuse.scenes.sharpened import SharpenedBands
 
 
 def no_pixels() -> NDArray[np.bool_]:
@@ -128,6 +129,8 @@ class Scene:
     """The quality layers in use; pixels that they flag are not valid."""
     product_warnings: tuple[str, ...] = ()
     """What the reader of the product has to say to the user."""
+    sharpened: tuple[SharpenedBands, ...] = ()
+    """Which of its bands were made out of coarser ones."""
     _later: set[str] = field(repr=False, default_factory=set)
 
     @classmethod

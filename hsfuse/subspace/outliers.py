@@ -117,7 +117,7 @@ def screened(patches: Sequence[PairPatch], imaging: ImagingModel) -> list[Screen
     if len(done) == len(patches):
         return done
     ranges = PlausibleRanges.of(patches)
-    sane = [_without_absurd(patch, ranges) for patch in patches]
+    sane = [without_absurd(patch, ranges) for patch in patches]
     if sum(int(patch.hsi_valid.sum()) for patch in sane) < _FEWEST:
         sane = list(patches)
     return [
@@ -126,7 +126,8 @@ def screened(patches: Sequence[PairPatch], imaging: ImagingModel) -> list[Screen
     ]
 
 
-def _without_absurd(patch: PairPatch, ranges: PlausibleRanges) -> PairPatch:
+def without_absurd(patch: PairPatch, ranges: PlausibleRanges) -> PairPatch:
+    """A patch whose absurd HSI pixels are masked, and whose absurd fine pixels are filled from their neighbours."""
     hsi_valid = patch.hsi_valid & ~ranges.hsi.absurd(patch.hsi)
     absurd = ranges.msi.absurd(patch.msi) & patch.msi_valid
     if not absurd.any():

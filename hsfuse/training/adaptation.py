@@ -85,7 +85,8 @@ def adapt(pair: Pair, job: Job, seconds: float, *, progress: Progress = SILENT) 
     network.load_state_dict(trainer.best_weights)
     trust, after = _judged(SubspaceCorrection(network.eval(), size), task)
     kept = after.score > before.score
-    adapted = replace(job, method=job.method.with_network(network, trust)) if kept else job
+    method = job.method.with_network(network, trust)
+    adapted = replace(job, method=method, unadapted=job.method) if kept else job
     return adapted, Adaptation(kept, before, after, trainer.step)
 
 

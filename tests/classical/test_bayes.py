@@ -165,14 +165,13 @@ def test_a_tile_is_the_whole_beyond_its_margin_where_the_solver_is_let_run(mixed
     assert (tile - whole)[..., rim:-rim].abs().max() < 1.2e-4 * whole.max()
 
 
-def test_the_posterior_spread_is_the_errors(known_pair: Callable[..., KnownPair]) -> None:
+def test_the_posterior_variance_is_the_errors(known_pair: Callable[..., KnownPair]) -> None:
     pair = known_pair(8, edge=30, noise=0.004)
     fitted = Bayes.fit([pair.patch], pair.model)
-    found = fitted.coefficients(fitted.linear_model.inputs(pair.hsi, pair.msi), pair.msi)
-    error = (found - fitted.linear_model.subspace.encode(pair.truth)).square().mean(dim=(1, 2)).sqrt()
-    spread = fitted.posterior_spread(pair.msi)
-    assert spread.shape == found.shape
-    ratio = error / spread.square().mean(dim=(1, 2)).sqrt()
+    error = (fitted(pair.hsi, pair.msi) - pair.truth).square().mean(dim=(1, 2)).sqrt()
+    variance = fitted.posterior_variance(pair.msi)
+    assert variance.shape == pair.truth.shape
+    ratio = error / variance.mean(dim=(1, 2)).sqrt()
     assert ratio.min() > 0.4
     assert ratio.max() < 2.5
 

@@ -37,11 +37,22 @@ def test_fuse(hsfuse: RunHere, known_pair: list[str], tmp_path: Path) -> None:
     content = content_of(hsfuse("fuse", *known_pair, "-o", output, "--json"))
     facts = {
         "output": str(output), "width": 72, "height": 60, "bands": 200, "ratio": 3, "model": "gsa", "weights": None,
-        "device": "cpu", "precision": "fp32", "tiles": 1, "warnings": [],
+        "device": "cpu", "precision": "fp32", "tiles": 1, "warnings": [], "uncertainty": None,
     }  # fmt: skip
     assert {key: content[key] for key in facts} == facts
     assert 0 < content["seconds"] < 60
     assert 50 < content["peak_memory_mb"] < 10_000
+
+
+def test_fuse_names_the_file_of_standard_deviations(hsfuse: RunHere, known_pair: list[str], tmp_path: Path) -> None:
+    output, second = tmp_path / "out.tif", tmp_path / "sigma.tif"
+    words = [*known_pair, "--hsi-bands", "1-60", "-o", output, "--uncertainty"]
+    content = content_of(hsfuse("fuse", *words, second, "--json"))
+    assert (content["output"], content["uncertainty"]) == (str(output), str(second))
+    assert second.exists()
+    refused = hsfuse("fuse", *words, output, "--overwrite")
+    assert refused.status == 2
+    assert "--uncertainty" in refused.stderr
 
 
 def test_fuse_names_its_weights(hsfuse: RunHere, known_pair: list[str], tmp_path: Path) -> None:

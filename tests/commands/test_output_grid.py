@@ -17,8 +17,8 @@ from hsfuse.commands.estimate import estimate
 from hsfuse.commands.evaluate import evaluate
 from hsfuse.commands.fuse import FuseResult, fuse
 from hsfuse.errors import PairError
+from hsfuse.fusion.opening import open_pair
 from hsfuse.imaging import ImagingModel
-from hsfuse.pairs.opening import open_pair
 from hsfuse.pairs.pair import PairRequest
 from hsfuse.scenes import Grid, PixelWindow
 from hsfuse.scenes.grid import map_pixels

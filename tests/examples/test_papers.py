@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorly.datasets import load_indian_pines
 
+from hsfuse.fusion.opening import open_pair
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade, load_srf
-from hsfuse.pairs.opening import open_pair
 from hsfuse.scenes import PixelWindow
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import pytest
 from scipy import ndimage
 
 from hsfuse.errors import ImagingError, PairError
+from hsfuse.fusion.opening import open_pair
 from hsfuse.pairs.coregistration import Coregistration
-from hsfuse.pairs.opening import open_pair
 from hsfuse.scenes import PixelWindow
 
 from ..commands.conftest import COLUMNS, OFFSET, RATIO, ROWS, SCALE, TRUTH

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import rasterio
 
+from hsfuse.fusion.opening import open_pair
 from hsfuse.imaging import load_srf
-from hsfuse.pairs.opening import open_pair
 
 from ..commands.conftest import RESPONSE, WAVELENGTH
 

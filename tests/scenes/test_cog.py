@@ -196,6 +196,20 @@ def test_options_of_the_cog_driver(tmp_path: Path) -> None:
         assert dataset.tags(ns="IMAGE_STRUCTURE")["PREDICTOR"] == "2"
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_viewers_are_told_which_bands_are_red_green_and_blue(tmp_path: Path, dtype: str) -> None:
+    nm = np.array([2200.0, 480.0, 850.0, 655.0, 565.0])
+    five = Bands(nm, None, np.array([True, True, True, True, True]), ("",) * 5)
+    values = RNG.uniform(1, 200, (5, 50, 70)).astype(np.float32)
+    path = write(tmp_path / "a.tif", values, bands=five, dtype=dtype, nodata=0, scales=1.0)
+    with rasterio.open(path) as dataset:
+        assert [colour.name for colour in dataset.colorinterp] == ["undefined", "blue", "undefined", "red", "green"]
+        np.testing.assert_array_equal(dataset.read_masks(2), 255)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.tif"]  # in the file itself
+    with rasterio.open(write(tmp_path / "b.tif", cube())) as dataset:  # nothing near green
+        assert "red" not in [colour.name for colour in dataset.colorinterp]
+
+
 def test_a_grid_without_crs_and_bands_without_wavelengths(tmp_path: Path) -> None:
     nowhere = Grid(70, 50, Affine.identity(), None)
     with rasterio.open(write(tmp_path / "a.tif", cube(), grid=nowhere, bands=Bands.unknown(3))) as dataset:

@@ -36,7 +36,7 @@ from hsfuse.scenes.readers.source import Source
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Product", "Source", "find_product"]
+__all__ = ["Product", "Source", "find_product", "resolutions"]
 
 HDF5_READERS: list[Callable[[h5py.File], Product | None]] = [
     prisma.read,
@@ -78,6 +78,20 @@ def find_product(path: str) -> Product | None:
     return _find_by_name(path)
 
 
+def resolutions(path: str) -> tuple[str, ...]:
+    """`PATH:10m` and `PATH:20m` for a Sentinel-2 product with bands of both; the path itself for anything else.
+
+    Raises:
+        SceneError: A product that is damaged.
+    """
+    place = Path(path)
+    if path.startswith("/vsi") or not _exists(path) or not (place.is_file() or place.is_dir()):
+        return (path,)
+    files = _files_at(path)
+    sizes = () if files is None else sentinel2.pixel_sizes(files)
+    return tuple(f"{path}:{size}m" for size in sizes) if len(sizes) > 1 else (path,)
+
+
 def _exists(path: str) -> bool:
     """Whether there is anything; not so for names that no file can have."""
     try:
@@ -91,7 +105,7 @@ def _find_at(path: str) -> Product | None:
     # To open a pipe would wait for its other end.
     if not place.is_file() and not place.is_dir():
         return None
-    if (files := files_of(path) or _files_of_metadata(place)) is not None:
+    if (files := _files_at(path)) is not None:
         return _read_files(files)
     if h5py.is_hdf5(path):
         return _read_hdf5(path, None)
@@ -102,7 +116,7 @@ def _find_at(path: str) -> Product | None:
 def _find_by_name(path: str) -> Product | None:
     """What is not a file: part of one, a list, a pattern."""
     resolution = _RESOLUTION.fullmatch(path)
-    if resolution is not None and _exists(resolution["file"]) and (files := files_of(resolution["file"])) is not None:
+    if resolution is not None and (files := _files_at(resolution["file"])) is not None:
         return sentinel2.read(files, int(resolution["metres"]))
     part = re.fullmatch(r'(?:netcdf|hdf5):"?(.+?)"?:/{0,2}([^:"]+)', path, re.IGNORECASE)
     if part is not None:
@@ -114,6 +128,11 @@ def _find_by_name(path: str) -> Product | None:
     if len(found) == 1 and (product := find_product(found[0])) is not None:
         return product
     return band_files.read_list(path, found) if found else None
+
+
+def _files_at(path: str) -> ProductFiles | None:
+    """The files of the product at a path, be it a folder, an archive or its metadata file; None for anything else."""
+    return (files_of(path) or _files_of_metadata(Path(path))) if _exists(path) else None
 
 
 def _files_of_metadata(path: Path) -> ProductFiles | None:

@@ -65,19 +65,33 @@ def read(files: ProductFiles, pixel_m: int = 10) -> Product | None:
     return Product(VirtualRaster(files.root, bands, tags), _flags(inside), warnings)
 
 
+def pixel_sizes(files: ProductFiles) -> tuple[int, ...]:
+    """Which of 10 and 20 m a product has bands of; none where the files are no SAFE product."""
+    if not files.matching(r"MTD_MSIL(?:1C|2A)\.xml"):
+        return ()
+    return tuple(size for size in (10, 20) if any(_files_of(files, band, size) for band in _taken_at(size)))
+
+
+def _taken_at(pixel_m: int) -> list[str]:
+    return [band for band, (own, *_) in BANDS.items() if own == pixel_m]
+
+
+def _files_of(files: ProductFiles, band: str, pixel_m: int) -> list[str]:
+    found = files.matching(rf"[^/]*_{band}(?:_{pixel_m}m)?\.(?:jp2|tiff?)")
+    return [name for name in found if "MSK_" not in name.upper()]
+
+
 def _images(files: ProductFiles, pixel_m: int) -> dict[str, str]:
     """The file of each band that the instrument takes at a resolution, in the order of `BANDS`."""
     names: dict[str, str] = {}
-    for band, (own, *_) in BANDS.items():
-        if own == pixel_m:
-            found = files.matching(rf"[^/]*_{band}(?:_{pixel_m}m)?\.(?:jp2|tiff?)")
-            found = [name for name in found if "MSK_" not in name.upper()]
-            if len(found) > 1:
-                raise SceneError(
-                    f"{files.root}: several tiles ({', '.join(found[:3])}): name the folder of one (GRANULE/…)"
-                )
-            if found:
-                names[band] = found[0]
+    for band in _taken_at(pixel_m):
+        found = _files_of(files, band, pixel_m)
+        if len(found) > 1:
+            raise SceneError(
+                f"{files.root}: several tiles ({', '.join(found[:3])}): name the folder of one (GRANULE/…)"
+            )
+        if found:
+            names[band] = found[0]
     if not names:
         raise SceneError(f"{files.root}: the product holds no bands of {pixel_m} m: unpack it again, or fetch it whole")
     return names
