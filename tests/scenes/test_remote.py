@@ -184,10 +184,17 @@ def test_an_envi_image_and_its_header(server: Server, write_raster: WriteRaster)
         Scene.open(f"{server.address}/scene.hdr")
 
 
-def test_a_pair_on_a_server_is_fused(server: Server, tmp_path: Path) -> None:
+def test_a_pair_on_a_server_is_told_and_fused(server: Server, tmp_path: Path) -> None:
     example = Path(__file__).parents[2] / "examples" / "indian-pines"
     for name in ("hsi.tif", "msi.tif"):
         (tmp_path / name).write_bytes((example / name).read_bytes())
+    told = hsfuse.info([f"{server.address}/msi.tif", f"{server.address}/no.tif", f"{server.address}/hsi.tif"])
+    assert [scene.scene.count for scene in told.scenes] == [4, 200]
+    assert [sentence.partition(": ")[0] for sentence in told.unreadable] == [f"{server.address}/no.tif"]
+    verdict = hsfuse.info([f"{server.address}/msi.tif", f"{server.address}/hsi.tif"]).pair
+    assert verdict is not None
+    words = f"--hsi {server.address}/hsi.tif --msi {server.address}/msi.tif"
+    assert verdict.next_command == f"hsfuse fuse {words} -o fused.tif"
     known = {"srf": example / "imaging.json", "psf": example / "imaging.json", "window": PixelWindow(4, 4, 20, 20)}
     pair = hsfuse.PairRequest(f"{server.address}/hsi.tif", f"{server.address}/msi.tif", **known)
     assert hsfuse.fuse(pair, tmp_path / "out.tif", model="mtf-glp").bands == 200
