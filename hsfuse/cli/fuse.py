@@ -59,6 +59,8 @@ _form = options.noun(
 @options.option("--uncertainty", metavar="FILE.tif", group=_OUTPUT,
                 help="Also write the standard deviation of every value, calibrated on the scene itself: a float32 COG "
                 "on the same grid.  [default: off]")  # fmt: skip
+@options.option("--save-imaging", metavar="FILE.json", group=_OUTPUT,
+                help="Also write the SRF, PSF and shift that were used, as estimate does.  [default: off]")  # fmt: skip
 @_tiling
 @options.compute
 @options.seed
