@@ -104,6 +104,7 @@ def _pair(pair: PairInfo | None) -> dict[str, Any] | None:
         "overlap": None if pair.overlap is None else {"width": pair.overlap[0], "height": pair.overlap[1]},
         "overlap_share": pair.overlap_share,
         "resampled": pair.resampled,
+        "srf": pair.srf,
         "warnings": [_of_fuse(warning) for warning in pair.warnings],
         "next": pair.next_command,
     }
@@ -124,7 +125,8 @@ def _print(result: Info, *, details: bool) -> None:
         if details:
             terminal.print(_band_table(told))
     if result.pair is not None:
-        click.echo(_verdict(result.pair))
+        said = {warning for told in result.scenes for warning in told.scene.warnings}
+        click.echo(_verdict(result.pair, said))
 
 
 def _rows(told: SceneInfo) -> list[tuple[str, str]]:
@@ -189,13 +191,16 @@ def _band_table(told: SceneInfo) -> Table:
     return table
 
 
-def _verdict(pair: PairInfo) -> str:
+def _verdict(pair: PairInfo, said: set[str]) -> str:
+    """What there is to say of two scenes beside `said`."""
+    then = "" if pair.next_command is None else f"\nnext: {pair.next_command}"
     if not pair.fusible or pair.overlap is None:
-        return f"cannot be fused: {_of_fuse(pair.reason or '')}"
-    notes = "".join(f"\nwarning: {_of_fuse(warning)}" for warning in pair.warnings)
+        return f"cannot be fused: {_of_fuse(pair.reason or '')}{then}"
+    notes = "".join(f"\nwarning: {_of_fuse(warning)}" for warning in pair.warnings if warning not in said)
     way = "the MSI would be resampled" if pair.resampled else "the grids nest"
     share = "" if pair.overlap_share is None else f" ({100 * pair.overlap_share:.0f} % of the HSI)"
+    srf = "estimated from the images" if pair.srf == "estimate" else f"the table of {pair.srf}"
     return (
-        f"can be fused: ratio {pair.ratio}, {pair.overlap[0]} × {pair.overlap[1]} HSI pixels in common{share}, {way}"
-        f"{notes}\nnext: {pair.next_command}"
+        f"can be fused: ratio {pair.ratio}, {pair.overlap[0]} × {pair.overlap[1]} HSI pixels in common{share}, {way}\n"
+        f"SRF: {srf} (--srf names another; hsfuse sensors lists them){notes}{then}"
     )

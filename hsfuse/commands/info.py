@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsfuse.errors import HsfuseError, PairError, SceneError
+from hsfuse.errors import HsfuseError, SceneError
 from hsfuse.evaluation.signal_to_noise import signal_to_noise
 from hsfuse.scenes import GeographicExtent, Scene, ScenePair
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+# Times as many bands as the other: an HSI, whatever its pixels.
+_FAR_MORE = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +44,7 @@ class PairInfo:
     """How two scenes lie to each other."""
 
     hsi: str
-    """The one with the larger pixels."""
+    """The one with far more bands, or the larger pixels."""
 
     msi: str
     """The other."""
@@ -64,11 +67,14 @@ class PairInfo:
     resampled: bool | None
     """Whether the MSI would be resampled."""
 
+    srf: str | None
+    """Where `fuse` would take the SRF from: the table of a sensor and its bands, or `estimate`."""
+
     warnings: tuple[str, ...]
     """Sentences for the user."""
 
     next_command: str | None
-    """What to type to fuse them."""
+    """What to type to fuse them, or to mend what keeps them from it; None where no command does."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,8 @@ class Info:
 
 def info(paths: Sequence[str | os.PathLike[str]]) -> Info:
     """Open scenes and describe them; two of them also as a pair. One that cannot be read does not hide the others."""
-    scenes, unreadable = [], []
+    scenes: list[Scene] = []
+    unreadable: list[str] = []
     for path in paths:
         try:
             scenes.append(Scene.open(path))
@@ -117,16 +124,37 @@ def _pair(first: Scene, second: Scene) -> PairInfo:
     hsi, msi = (first, second) if _is_hsi(first, second) else (second, first)
     try:
         pair = ScenePair.open(hsi, msi)
-    except PairError as error:
-        return PairInfo(hsi.path, msi.path, False, str(error), None, None, None, None, (), None)
+        srf = _srf_source(pair)
+    except HsfuseError as error:
+        reason = str(error)
+        return PairInfo(hsi.path, msi.path, False, reason, None, None, None, None, None, (), _remedy(hsi, msi))
     size = pair.window.width, pair.window.height
     share = size[0] * size[1] / (hsi.grid.width * hsi.grid.height)
     command = f"hsfuse fuse --hsi {shlex.quote(hsi.path)} --msi {shlex.quote(msi.path)} -o fused.tif"
-    return PairInfo(hsi.path, msi.path, True, None, pair.ratio, size, share, pair.resampled, pair.warnings, command)
+    way = pair.resampled
+    return PairInfo(hsi.path, msi.path, True, None, pair.ratio, size, share, way, srf, pair.warnings, command)
+
+
+def _srf_source(pair: ScenePair) -> str:
+    if pair.msi.sensor is None:
+        return "estimate"
+    from hsfuse.pairs.imaging_source import load_response  # noqa: PLC0415 (imports torch)
+
+    return load_response(pair, None)[1]
+
+
+def _remedy(hsi: Scene, msi: Scene) -> str | None:
+    """What to type where one of two scenes lacks a CRS that it most likely shares with the other."""
+    for scene, other in ((hsi, msi), (msi, hsi)):
+        if scene.grid.crs is None and scene.grid.has_transform and other.grid.crs is not None:
+            return f"rio edit-info --crs {shlex.quote(other.grid.crs.to_string())} {shlex.quote(scene.path)}"
+    return None
 
 
 def _is_hsi(first: Scene, second: Scene) -> bool:
-    """The HSI has the larger pixels where both can be compared, else the more bands."""
+    """The HSI has far more bands, or else the larger pixels where both can be compared."""
+    if max(first.count, second.count) >= _FAR_MORE * min(first.count, second.count):
+        return first.count > second.count
     if first.grid.crs == second.grid.crs and first.grid.has_transform and second.grid.has_transform:
         sizes = [float(np.prod(scene.grid.pixel_size)) for scene in (first, second)]
         if sizes[0] != sizes[1]:

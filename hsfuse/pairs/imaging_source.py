@@ -74,7 +74,7 @@ def find_imaging(scenes: ScenePair, sample: Sequence[PairBlock], *, srf: str | N
     """
     warnings: list[str] = []
     srf, psf = (None if source is None else str(source) for source in (srf, psf))  # people pass a `Path`, too
-    loaded, srf_source = _load(scenes, srf, warnings)
+    loaded, srf_source = load_response(scenes, srf, warnings)
     index = tuple(range(len(scenes.msi_bands)))
     if loaded is not None:
         index = _rows(scenes, loaded, srf_source, warnings)
@@ -94,8 +94,21 @@ def find_imaging(scenes: ScenePair, sample: Sequence[PairBlock], *, srf: str | N
     return FoundImaging(estimate.model, index, srf_source, psf or ESTIMATE, estimate.shift, estimate, tuple(warnings))
 
 
-def _load(scenes: ScenePair, srf: str | None, warnings: list[str]) -> tuple[LoadedSrf | None, str]:
-    """The response asked for, or that of the sensor which the MSI says it is; None to estimate it."""
+def load_response(
+    scenes: ScenePair, srf: str | None, warnings: list[str] | None = None
+) -> tuple[LoadedSrf | None, str]:
+    """The response asked for, or that of the sensor which the MSI says it is, and its name; None to estimate it.
+
+    Args:
+        scenes: The two scenes.
+        srf: `estimate`, a sensor's name or a file; None for the MSI's own sensor.
+        warnings: Takes a sentence for the user where the MSI's own sensor could not be used.
+
+    Raises:
+        RequestError: The SRF is for other bands.
+        ImagingError: It cannot be read, or does not lie in the HSI's range.
+    """
+    warnings = [] if warnings is None else warnings
     bands = scenes.hsi.bands.select(scenes.hsi_bands)
     if srf == ESTIMATE:
         return None, ESTIMATE

@@ -22,7 +22,15 @@ from rasterio.shutil import copy
 
 from hsfuse.errors import SceneError, WorkError
 from hsfuse.files import shown
-from hsfuse.scenes.remote import chosen, is_remote, no_sidecars, retries
+from hsfuse.scenes.remote import (
+    chosen,
+    errors_that_are_told,
+    is_remote,
+    may_be_silent,
+    no_sidecars,
+    nothing_kept,
+    retries,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +46,8 @@ RASTER_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises; the second leaks through and is a plain `Exception`."""
 
 _ENVI_DATA_SUFFIXES = ("", ".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".bin")
+
+_ARCHIVES = {".zip": "vsizip", ".tar": "vsitar", ".tgz": "vsitar", ".tar.gz": "vsitar"}
 
 # rasterio hands GDAL_CACHEMAX to a function of GDAL that takes bytes, never the megabytes of the variable.
 _CACHE_BYTES = 256 * 2**20
@@ -65,7 +75,7 @@ def open_dataset(path: str | Path, mode: str = "r", **profile: Any) -> Any:
     with _filtering_warnings, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            with rasterio.Env(**no_sidecars(str(path))):
+            with rasterio.Env(**errors_that_are_told(), **no_sidecars(str(path))):
                 return rasterio.open(path, mode, **profile)
         except UnicodeDecodeError as error:
             raise RasterioIOError("its CRS has letters that are not UTF-8") from error
@@ -154,8 +164,9 @@ class Raster:
         indexes = [int(band) + 1 for band in bands]
         flat = {"window": window.to_rasterio(), "out_shape": shape or (window.height, window.width)}
         try:
-            with gdal_environment():
-                numbers = self._read_numbers(indexes, window, shape)
+            with gdal_environment(), rasterio.Env(**errors_that_are_told()):
+                numbers = _numbers(self.dataset, indexes, window, shape)
+                self._require_told(numbers, indexes, window, shape)
                 hidden = np.zeros(numbers.shape[1:], dtype=bool)
                 if alpha_band is not None:
                     hidden |= self.dataset.read(alpha_band + 1, **flat) == 0
@@ -165,24 +176,42 @@ class Raster:
             raise WorkError(unreadable(self.path, error)) from error
         return numbers, hidden
 
-    def _read_numbers(self, indexes: list[int], window: PixelWindow, shape: tuple[int, int] | None) -> NDArray[Any]:
-        shape = shape or (window.height, window.width)
-        types = np.array([self.dataset.dtypes[index - 1] for index in indexes])
-        numbers = np.empty((len(indexes), *shape), self.dtype)
-        # rasterio reads bands of one type at a time; a virtual raster may mix them.
-        for of_type in (np.flatnonzero(types == name) for name in np.unique(types)):
-            alike = [indexes[place] for place in of_type]
-            if len(alike) == len(indexes):
-                self.dataset.read(alike, window=window.to_rasterio(), out=numbers)
-            else:
-                part = (len(alike), *shape)
-                numbers[of_type] = self.dataset.read(alike, window=window.to_rasterio(), out_shape=part)
-        return numbers
+    def _require_told(
+        self, numbers: NDArray[Any], indexes: list[int], window: PixelWindow, shape: tuple[int, int] | None
+    ) -> None:
+        """Zeros of raw images on servers are believed only where the file, fetched anew, has them too."""
+        if numbers.all() or self._source is not None or not may_be_silent(self.dataset):
+            return
+        try:
+            with rasterio.Env(**nothing_kept()):
+                # GDAL forgets what it has fetched when a handle is closed.
+                open_dataset(self.path, sharing=False).close()
+                with open_dataset(self.path, sharing=False) as dataset:
+                    again = _numbers(dataset, indexes, window, shape)
+        except RASTER_ERRORS:
+            raise RasterioIOError("it can no longer be fetched") from None
+        if not np.array_equal(again, numbers, equal_nan=numbers.dtype.kind == "f"):
+            raise RasterioIOError("it is not fetched whole")
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The type that holds the numbers of every band."""
         return np.dtype(np.result_type(*self.dataset.dtypes))
+
+
+def _numbers(dataset: Any, indexes: list[int], window: PixelWindow, shape: tuple[int, int] | None) -> NDArray[Any]:
+    shape = shape or (window.height, window.width)
+    types = np.array([dataset.dtypes[index - 1] for index in indexes])
+    numbers = np.empty((len(indexes), *shape), np.dtype(np.result_type(*dataset.dtypes)))
+    # rasterio reads bands of one type at a time; a virtual raster may mix them.
+    for of_type in (np.flatnonzero(types == name) for name in np.unique(types)):
+        alike = [indexes[place] for place in of_type]
+        if len(alike) == len(indexes):
+            dataset.read(alike, window=window.to_rasterio(), out=numbers)
+        else:
+            part = (len(alike), *shape)
+            numbers[of_type] = dataset.read(alike, window=window.to_rasterio(), out_shape=part)
+    return numbers
 
 
 def _mask_indexes(dataset: Any, indexes: Sequence[int]) -> list[int]:
@@ -261,7 +290,26 @@ def unreadable(path: str, error: BaseException) -> str:
     """The sentence for a raster that GDAL cannot open or read."""
     cause = None if isinstance(error.__cause__, UnicodeError) else error.__cause__
     reason = " ".join(str(cause or error).split()).removeprefix(f"{path}: ")
-    if is_remote(path) and (status := re.search(r"HTTP response code: (\d+)|CURL error: (.*)", reason)):
+    remote = is_remote(path)
+    if remote and (status := re.search(r"HTTP response code: (\d+)|CURL error: (.*)", reason)):
         answer = f"the server answers {status[1]}" if status[1] else f"{status[2].rstrip('.')}"
         return f"{path}: cannot be fetched ({answer}): check the address and what it takes to be let in"
-    return f"{path}: cannot be read as a raster ({reason}): the file is damaged, cut off or not an image"
+    if "ENVI header file" in reason:
+        return f"{path}: an ENVI header: name the data file instead"
+    if "does not exist in the file system" in reason:
+        return f"{path}: there is no such file: check the name"
+    if "not recognized" in reason and (place := _inside_of_archive(path)):
+        return f"{path}: an archive: name the image in it, such as {place}"
+    way_out = "the file is damaged, cut off or not an image"
+    if remote and "not recognized" not in reason:
+        way_out = "the server broke off, or the file there is damaged: try again, or fetch it first"
+    return f"{path}: cannot be read as a raster ({reason}): {way_out}"
+
+
+def _inside_of_archive(path: str) -> str | None:
+    """How an image in an archive is named; None where the path is of none."""
+    kind = next((kind for suffix, kind in _ARCHIVES.items() if path.lower().endswith(suffix)), None)
+    if kind is None:
+        return None
+    curl = "/vsicurl/" if re.match(r"\w+://", path) else ""
+    return f"{path}/NAME.tif" if path.startswith(f"/{kind}/") else f"/{kind}/{curl}{path}/NAME.tif"

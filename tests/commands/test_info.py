@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import rasterio
 
 from hsfuse.commands.info import info
 
@@ -93,6 +94,35 @@ def test_a_few_pixels_tell_no_noise(write_raster: WriteRaster) -> None:
     told = info([path]).scenes[0]
     assert told.snr_db is not None
     assert np.isnan(told.snr_db).all()  # nine pixels tell no noise
+
+
+def test_an_hsi_of_finer_pixels_is_still_the_hsi(write_raster: WriteRaster) -> None:
+    rng = np.random.default_rng(0)
+    hsi = write_raster("hsi.tif", rng.integers(1, 99, (30, 60, 60)).astype(np.uint8), pixel=5)
+    msi = write_raster("msi.tif", rng.integers(1, 99, (6, 10, 10)).astype(np.uint8), pixel=30)
+    verdict = info([msi, hsi]).pair
+    assert verdict is not None
+    assert (verdict.hsi, verdict.fusible) == (str(hsi), False)
+
+
+def test_which_srf_would_be_used(pair: KnownPair) -> None:
+    verdict = info([pair.hsi, pair.msi]).pair
+    assert verdict is not None
+    assert verdict.srf == "estimate"
+    with rasterio.open(pair.msi, "r+") as file:
+        file.update_tags(SATELLITE="Sentinel-2A")
+    verdict = info([pair.hsi, pair.msi]).pair
+    assert verdict is not None
+    assert verdict.srf is not None
+    assert verdict.srf.startswith("sentinel-2a")
+
+
+def test_the_command_that_gives_a_scene_its_crs(make_pair: MakePair) -> None:
+    bare = make_pair(msi={"crs": None})
+    verdict = info([bare.hsi, bare.msi]).pair
+    assert verdict is not None
+    assert (verdict.fusible, verdict.srf) == (False, None)
+    assert verdict.next_command == f"rio edit-info --crs EPSG:32633 {bare.msi}"
 
 
 def test_what_is_no_scene_is_refused(tmp_path: Path) -> None:

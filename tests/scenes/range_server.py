@@ -1,5 +1,6 @@
 """A web server of its own process for files in a folder: GDAL holds Python's lock while it waits for an answer.
 
+A name may be followed by a signature (`?…`). `/stop` drops every connection from then on until `/start`,
 `/busy/NAME` answers 503 to two of three requests, `/cut/NAME` breaks off whatever lies beyond the first 64 KiB, and
 `/log` gives what was asked for since, as lines of JSON.
 """
@@ -22,6 +23,7 @@ class Handler(BaseHTTPRequestHandler):
     folder = Path()
     asked: list[dict[str, Any]] = []  # noqa: RUF012 (of the process)
     turns = itertools.count(1)
+    stopped = False
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -36,11 +38,17 @@ class Handler(BaseHTTPRequestHandler):
             lines = json.dumps(self.asked).encode()
             self.asked.clear()
             self._send(200, lines, body=True)
+        elif self.path in {"/stop", "/start"}:
+            Handler.stopped = self.path == "/stop"
+            self._send(200, b"", body=True)
         else:
             self._answer(body=True)
 
     def _answer(self, *, body: bool) -> None:
-        file = self.folder / Path(self.path).name
+        if self.stopped:
+            self.close_connection = True
+            return
+        file = self.folder / Path(self.path.partition("?")[0]).name
         wanted = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         content = file.read_bytes() if file.is_file() else b""
         first, last = (int(wanted[1]), int(wanted[2] or len(content) - 1)) if wanted else (0, len(content) - 1)
