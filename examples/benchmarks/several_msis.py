@@ -108,7 +108,7 @@ def main() -> None:
             for name, msi in case.msis().items():
                 for method in options.methods.split(","):
                     found.setdefault((ratio, method, name), []).append(case.score(method, msi))
-    print("", "| ratio | method | " + " | ".join(MSIS) + " | gain |", "| --- |" + " --- |" * 6, sep="\n")
+    print("", "| ratio | method | " + " | ".join(MSIS) + " | gain |", "|" + " --- |" * 7, sep="\n")
     for ratio, method in dict.fromkeys((ratio, method) for ratio, method, _ in found):
         means = [np.mean(found[ratio, method, name], axis=0) for name in MSIS]
         four, sharpened = (found[ratio, method, name] for name in (MSIS[0], MSIS[2]))

@@ -2,8 +2,8 @@
 
     python examples/benchmarks/uncertainty.py DATA [--scenes held-back|training] [--models bayes,mgdunlss,stack,hysure]
 
-Pairs are simulated as in `examples/training/validation_table.py`, by default of scenes that nothing was trained or
-tuned on: ratios 3 and 4, 30/35 and 40/45 dB in the HSI and the MSI, Sentinel-2 (four bands), Landsat 8 and IKONOS in
+Pairs are simulated as in `examples/training/validation_table.py`, by default of scenes that no network was
+trained on: ratios 3 and 4, 30/35 and 40/45 dB in the HSI and the MSI, Sentinel-2 (four bands), Landsat 8 and IKONOS in
 turn. The truth is without noise. Scenes that are too small to calibrate on have a table of their own.
 """
 

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from hsfuse.cli import options
 from hsfuse.cli.console import ExitStatus
 from hsfuse.cli.fuse import fuse, tell
+from hsfuse.cli.parameter_types import ShardType
 from hsfuse.cli.table import read_rows
 from hsfuse.errors import RequestError
 
@@ -43,7 +44,7 @@ def _defaults(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("table", metavar="PAIRS.csv")
 @options.option("-o", "--output", "folder", required=True, metavar="DIR", group=_BATCH,
                 help="Folder that outputs are relative to; made if it is not there.")  # fmt: skip
-@options.option("--shard", type=options.ShardType(), group=_BATCH, default="1/1",
+@options.option("--shard", type=ShardType(), group=_BATCH, default="1/1",
                 help="Every N-th pair from the K-th on: for N processes that share a table.")  # fmt: skip
 @_defaults
 def batch(console: Console, table: str, folder: str, shard: tuple[int, int], **_: Any) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hsfuse.cli import options
+from hsfuse.cli.parameter_types import DurationType
 
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
@@ -53,12 +54,14 @@ _form = options.noun(
 @options.option("--weights", metavar="FILE",
                 help="Weights file, or the name of a bundled one.  [default: the model's universal weights]",
                 group=_MODEL)  # fmt: skip
-@options.option("--adapt", "adapt_seconds", type=options.DurationType(), metavar="TIME",
+@options.option("--adapt", "adapt_seconds", type=DurationType(), metavar="TIME",
                 help="First fine-tune the weights on this pair at reduced resolution, such as 5m; kept only if better "
                 "on a held-back part.  [default: off]", group=_MODEL)  # fmt: skip
 @options.option("--uncertainty", metavar="FILE.tif", group=_OUTPUT,
                 help="Also write the standard deviation of every value, calibrated on the scene itself: a float32 COG "
                 "on the same grid.  [default: off]")  # fmt: skip
+@options.option("--save-imaging", metavar="FILE.json", group=_OUTPUT,
+                help="Also write the SRF, PSF and shift that were used, as estimate does.  [default: off]")  # fmt: skip
 @_tiling
 @options.compute
 @options.seed

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hsfuse.cli import options
+from hsfuse.cli.parameter_types import ShiftType, WindowType
 
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
@@ -19,7 +20,7 @@ _INPUT, _SENSORS, _OUTPUT = "Input", "Sensors", "Output"
     "--reference", required=True, metavar="R", help="Hyperspectral scene to take as the truth.", group=_INPUT
 )
 @options.hsi_bands
-@options.option("--window", type=options.WindowType(), help="Only this part, in pixels of the reference.", group=_INPUT)
+@options.option("--window", type=WindowType(), help="Only this part, in pixels of the reference.", group=_INPUT)
 @options.option("--ratio", type=click.IntRange(2, 20), required=True, help="HSI pixel over MSI pixel.", group=_SENSORS)
 @options.option("--srf", required=True, metavar="SENSOR[:BANDS]",
                 help="MSI sensor, such as sentinel-2a:B2,B3,B4,B8, or an SRF file.", group=_SENSORS)  # fmt: skip
@@ -31,7 +32,7 @@ _INPUT, _SENSORS, _OUTPUT = "Input", "Sensors", "Output"
 @options.option(
     "--snr-msi", type=float, metavar="DB", help="SNR of the MSI in dB.  [default: no noise]", group=_SENSORS
 )
-@options.option("--shift", type=options.ShiftType(), default=(0.0, 0.0), show_default="0,0", metavar="X,Y",
+@options.option("--shift", type=ShiftType(), default=(0.0, 0.0), show_default="0,0", metavar="X,Y",
                 help="Misregistration in HSI pixels.", group=_SENSORS)  # fmt: skip
 @options.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Of the noise.", group=_SENSORS)
 @options.option("-o", "--output", "folder", required=True, metavar="DIR",

@@ -9,6 +9,7 @@ import click
 
 from hsfuse.cli import options
 from hsfuse.cli.console import ExitStatus
+from hsfuse.cli.parameter_types import DurationType, SizeType
 from hsfuse.cli.words import figure
 from hsfuse.errors import RequestError
 
@@ -40,7 +41,7 @@ _plan = options.noun(
         options.option("--epochs", type=click.IntRange(1), metavar="N", help="Times that every pixel is seen.",
                     group=_TRAINING),
         options.option("--steps", type=click.IntRange(1), metavar="N", help="Optimizer steps.", group=_TRAINING),
-        options.option("--time", "seconds", type=options.DurationType(), metavar="TIME",
+        options.option("--time", "seconds", type=DurationType(), metavar="TIME",
                     help="How long: 90s, 30m or 2h.  [default: 30m without --epochs and --steps]",
                     group=_TRAINING),
         options.option("--batch", type=click.IntRange(1), default=8, metavar="N", help="Patches a step and process.",
@@ -62,7 +63,7 @@ _plan = options.noun(
 )  # fmt: skip
 _related = options.noun("related", "builtins.dict", options.relation)
 _memory = options.option(
-    "--memory", type=options.SizeType(), group=_RUN,
+    "--memory", type=SizeType(), group=_RUN,
     help="Bound on the patches kept in memory, such as 4G.  [default: a quarter of what is free]",
 )  # fmt: skip
 _compute = options.noun("compute", "hsfuse.fusion.compute.Compute", (options.device, options.precision, _memory))

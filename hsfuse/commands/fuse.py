@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from hsfuse.errors import RequestError
-from hsfuse.files import shown
+from hsfuse.files import check_target, shown, written_whole
 from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.job import Job, OutputFormat, Tiling
 from hsfuse.fusion.memory import peak_megabytes
@@ -20,6 +21,7 @@ from hsfuse.scenes import CogWriter
 from hsfuse.training.adaptation import Adaptation, adapt
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Unpack
 
     from hsfuse.pairs.pair import Pair, PairOptions, PairRequest, PathLike
@@ -114,6 +116,7 @@ def fuse(
     weights: str | None = ...,
     adapt_seconds: float | None = ...,
     uncertainty: PathLike | None = ...,
+    save_imaging: PathLike | None = ...,
     compute: Compute | None = ...,
     tiling: Tiling = ...,
     form: OutputFormat = ...,
@@ -134,6 +137,7 @@ def fuse(
     weights: str | None = ...,
     adapt_seconds: float | None = ...,
     uncertainty: PathLike | None = ...,
+    save_imaging: PathLike | None = ...,
     compute: Compute | None = ...,
     tiling: Tiling = ...,
     form: OutputFormat = ...,
@@ -152,6 +156,7 @@ def fuse(
     weights: str | None = None,
     adapt_seconds: float | None = None,
     uncertainty: PathLike | None = None,
+    save_imaging: PathLike | None = None,
     compute: Compute | None = None,
     tiling: Tiling = Tiling(),  # noqa: B008 (frozen)
     form: OutputFormat = OutputFormat(),  # noqa: B008
@@ -170,6 +175,7 @@ def fuse(
         adapt_seconds: First fine-tune the weights on this pair at reduced resolution, for that long.
         uncertainty: A second COG to write, of the same grid and bands: the standard deviation of each of the output's
             values, float32, in their units. Both appear, or none of them.
+        save_imaging: A JSON file for R, B and the shift that were loaded or found, as `estimate` writes it.
         compute: Device, precision and memory; chosen by default.
         tiling: Size and overlap of tiles; chosen by default.
         form: Type, nodata and options of the output; by default the HSI's.
@@ -184,21 +190,20 @@ def fuse(
     """
     started = time.monotonic()
     wanted, (output,) = requested(pair, paths, options, after=1)
-    refuse_to_replace_scenes(wanted, (output,) if uncertainty is None else (output, uncertainty))
-    CogWriter.check_target(output, overwrite=overwrite)
-    if uncertainty is not None:
-        CogWriter.check_target(uncertainty, overwrite=overwrite)
-        if Path(uncertainty).resolve() == Path(output).resolve():
-            raise RequestError(f"{shown(output)} cannot hold the fused image and its `uncertainty`: give two names")
+    refuse_to_replace_scenes(wanted, tuple(path for path in (output, uncertainty, save_imaging) if path is not None))
+    _check_targets({"output": output, "uncertainty": uncertainty, "save_imaging": save_imaging}, overwrite=overwrite)
     job = Job(choose_method(model, weights), compute or Compute(), tiling, seed)
     found = opened(wanted, beside=output, compute=job.compute, progress=progress)
     adapted: Adaptation | None = None
     if adapt_seconds is not None:
         job, adapted = adapt(found, job, adapt_seconds, progress=progress)
     tags = {} if adapted is None else {"HSFUSE_ADAPTED": adapted.sentence}
-    run = job.write(
-        found, output, uncertainty=uncertainty, form=form, tags=tags, overwrite=overwrite, progress=progress
-    )
+    with contextlib.ExitStack() as beside:  # moved into place last: without the output it is not kept either
+        if save_imaging is not None:
+            found.imaging_on_hsi.save(beside.enter_context(written_whole(save_imaging, overwrite=overwrite)))
+        run = job.write(
+            found, output, uncertainty=uncertainty, form=form, tags=tags, overwrite=overwrite, progress=progress
+        )
     untrained = job.method.untrained_ratio(found.ratio)
     return FuseResult(
         output=Path(output),
@@ -226,3 +231,22 @@ def fuse(
         peak_memory_mb=peak_megabytes(),
         warnings=tuple(dict.fromkeys((*found.warnings, *(() if untrained is None else (untrained,)), *run.warnings))),
     )
+
+
+def _check_targets(targets: Mapping[str, PathLike | None], *, overwrite: bool) -> None:
+    """Find out early whether all files could be written.
+
+    Raises:
+        RequestError: One could not, or two of them are one.
+    """
+    names: dict[Path, str] = {}
+    for name, path in targets.items():
+        if path is None:
+            continue
+        if name == "save_imaging":
+            check_target(path, overwrite=overwrite)
+        else:
+            CogWriter.check_target(path, overwrite=overwrite)
+        earlier = names.setdefault(Path(path).resolve(), name)
+        if earlier != name:
+            raise RequestError(f"{shown(path)} cannot be both `{earlier}` and `{name}`: give two names")

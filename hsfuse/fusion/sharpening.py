@@ -186,7 +186,7 @@ class _BesideFiner:
     def write(self, row: int, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
         own = PixelWindow(self.window.column, self.window.row + row, self.window.width, values.shape[1])
         block = self.fine.scene.read(own, self.fine.index)
-        known = valid & block.valid & np.isfinite(values).all(axis=0)
+        known = valid & np.isfinite(values).all(axis=0)  # the engine's mask holds the finer bands' already
         sharp = np.maximum(values, np.float32(0)) if self.nonnegative else values
         self.stack.write(row, np.concatenate([block.values, sharp]), known)
 

@@ -294,9 +294,10 @@ class Pair:
             guidance = Guidance.fit([block.for_fits() for block in on_hsi], on_own, imaging)
             sample = [guidance.read(scenes, window) for window in scenes.sample_windows()]
         agreement = Agreement.fit([block.for_fits() for block in sample], imaging)
-        if agreement.share > WARN_DIFFERING:
+        differing = max(agreement.share, 0.0 if found.estimate is None else found.estimate.differing)
+        if differing > WARN_DIFFERING:
             notes.append(
-                f"{agreement.share:.0%} of the HSI pixels differ between the images (clouds, change, shadow): they are "
+                f"{differing:.0%} of the HSI pixels differ between the images (clouds, change, shadow): they are "
                 "fused, but no fit learns from them"
             )
         return cls(

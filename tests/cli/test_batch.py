@@ -18,7 +18,8 @@ import pytest
 import rasterio
 
 from hsfuse.cli import hsfuse as group
-from hsfuse.cli.options import ShardType, own_options
+from hsfuse.cli.options import own_options
+from hsfuse.cli.parameter_types import ShardType
 
 from .conftest import ENVIRONMENT, Ended, RunHere
 

@@ -14,7 +14,7 @@ import pytest
 import rasterio
 
 from hsfuse.cli import hsfuse as group
-from hsfuse.cli.options import DurationType
+from hsfuse.cli.parameter_types import DurationType
 from hsfuse.models.weights import open_weights
 
 from .conftest import ENVIRONMENT

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from hsfuse.cli import COMMANDS
 from hsfuse.cli import hsfuse as group
-from hsfuse.cli.options import PairType, ShiftType, SizeType, WindowType
+from hsfuse.cli.parameter_types import PairType, ShiftType, SizeType, WindowType
 from hsfuse.scenes import PixelWindow
 
 from .conftest import EXAMPLE

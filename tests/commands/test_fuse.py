@@ -18,6 +18,8 @@ from hsfuse import __version__
 from hsfuse.commands.fuse import FuseResult, fuse
 from hsfuse.errors import OutputError, PairError, RequestError
 from hsfuse.fusion.methods import METHODS
+from hsfuse.fusion.opening import open_pair
+from hsfuse.imaging import ImagingModel
 from hsfuse.models.weights import bundled_weights
 from hsfuse.scenes import PixelWindow
 
@@ -378,3 +380,17 @@ def test_weights_of_another_model_are_refused(pair: KnownPair, tmp_path: Path) -
     save_weights(bundled.network().state_dict(), replace(bundled.card, model="another"), other)
     with pytest.raises(RequestError, match="holds weights of another, not of mgdunlss"):
         run(pair, tmp_path / "out.tif", model="mgdunlss", weights=str(other))
+
+
+def test_the_imaging_model_is_kept_beside_the_output(pair: KnownPair, tmp_path: Path) -> None:
+    known = {"srf": pair.imaging, "psf": pair.imaging}
+    kept = tmp_path / "kept.json"
+    made = open_pair(pair.hsi, pair.msi, **known)
+    fuse(made, tmp_path / "out.tif", model="bicubic", save_imaging=kept)
+    assert ImagingModel.load(kept).to_dict() == made.imaging_on_hsi.to_dict()
+    fuse(pair.hsi, pair.msi, tmp_path / "again.tif", model="bicubic", srf=str(kept), psf=str(kept))
+    with pytest.raises(RequestError, match=r"kept\.json exists"):
+        fuse(made, tmp_path / "b.tif", model="bicubic", save_imaging=kept)
+    with pytest.raises(RequestError, match="cannot be both"):
+        fuse(made, tmp_path / "c.tif", model="bicubic", save_imaging=tmp_path / "c.tif")
+    assert not (tmp_path / "b.tif").exists()

@@ -231,6 +231,17 @@ def test_msis_of_one_resolution_are_stacked(named: KnownPair, write_raster: Writ
         scenes(named.hsi, named.msi, beside)
 
 
+def test_repeated_pixels_are_not_taken_for_fine_ones(
+    make_pair: MakePair, make_coarse: MakeCoarse, write_raster: WriteRaster
+) -> None:
+    numbers = np.random.default_rng(2).integers(500, 4000, (3, 120, 144)).astype(np.uint16)
+    numbers[2] = np.kron(numbers[2, ::2, ::2], np.ones((2, 2), np.uint16))
+    stack = write_raster("stack.tif", numbers, pixel=10, descriptions=["B2", "B3", "B8A"])
+    pair = scenes(make_pair().hsi, stack, make_coarse())
+    assert pair.msi.bands.names == ("B2", "B3", "B5", "B6", "B7")
+    assert any("stack.tif: its bands 3 are bad, empty or coarser than its pixels" in text for text in pair.warnings)
+
+
 def test_misregistered_bands_are_put_right(named: KnownPair, write_raster: WriteRaster) -> None:
     moved = ndimage.shift(SHARP, (0, 0, 1), order=1, mode="nearest")  # half a coarse pixel
     numbers = np.rint(coarser(moved) / SCALE).astype(np.uint16)

@@ -65,6 +65,14 @@ def test_about_two_thirds_of_the_true_values_lie_within_one_and_nearly_all_withi
     assert uncertainty.warnings == ()
 
 
+@pytest.mark.parametrize("snr", [10, 16])
+def test_the_noise_of_the_truth_one_level_down_is_no_error_of_the_method(snr):
+    pair, patch = simulated(snr=snr)
+    fitted, uncertainty = fit("bayes", patch)
+    off = (fitted(patch.hsi, patch.msi) - torch.from_numpy(pair.reference)).abs() / uncertainty(patch.hsi, patch.msi)
+    assert 0.58 < float((off <= 1).float().mean()) < 0.77
+
+
 def test_more_noise_is_less_certain_and_so_is_a_worse_method():
     (_, noisy), (_, calm) = simulated(snr=22), simulated(snr=40)
     spread = {

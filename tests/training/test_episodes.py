@@ -23,7 +23,7 @@ def test_the_estimate_has_an_error_of_one_in_bands_and_in_angles(reference):
         error = episode.inputs.initial - episode.truth
         bands = torch.einsum("kj,khw->jhw", episode.units.bands, error).square().sum(dim=0).mean()
         angles = torch.einsum("kj,khw->jhw", episode.units.angles, error).square().sum(dim=0) * episode.angle_weight
-        assert 0.3 < float(bands) <= 1.05  # the rest of its error lies outside of the subspace
+        assert 0.3 < float(bands) < 1.6  # what lies outside of the subspace adds to a band's error or takes from it
         assert float(angles.mean()) == pytest.approx(1, abs=1e-3)
 
 

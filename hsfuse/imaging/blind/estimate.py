@@ -100,6 +100,12 @@ class Estimate:
     warnings: tuple[str, ...]
     """Sentences for the user."""
 
+    @property
+    def differing(self) -> float:
+        """Share of the pixels that do not show the same in both images, where it is more than a rough model's doing."""
+        share = self.quality.get("differing", 0.0)
+        return share if share > _MUCH_DIFFERING else 0.0
+
 
 def estimate_imaging(
     patches: Sequence[PatchLike],
@@ -355,10 +361,6 @@ def _warnings(
     ]
     if best < _WEAKLY_EXPLAINED:
         found.append(f"the HSI explains at most {best:.0%} of an MSI band: the SRF is little more than a guess")
-    if quality["differing"] > _MUCH_DIFFERING:
-        found.append(
-            f"{quality['differing']:.0%} of the HSI pixels differ between the images (clouds, change): left out",
-        )
     if quality.get("psf_fwhm_error", 0) > _UNSURE_FWHM:
         found.append(f"the pair leaves the PSF's FWHM unsure by {quality['psf_fwhm_error']:.0%}")
     if quality.get("shift_error", 0) > _UNSURE_SHIFT:
