@@ -14,6 +14,7 @@ from hsfuse.fusion.tiles import TilePlan
 from hsfuse.fusion.uncertainty import TileUncertainty, Uncertainty
 from hsfuse.progress import SILENT
 from hsfuse.scenes import WARN_CLIPPED, CogWriter, Encoding, finish_all
+from hsfuse.scenes.cog_options import checked_options
 from hsfuse.version import __version__
 
 if TYPE_CHECKING:
@@ -47,7 +48,11 @@ class Tiling:
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """How the numbers of the output are kept; what is None is the HSI's own."""
+    """How the numbers of the output are kept; what is None is the HSI's own.
+
+    Raises:
+        OutputError: A creation option that there is not.
+    """
 
     dtype: str | None = None
     """numpy's name of the type."""
@@ -66,6 +71,9 @@ class OutputFormat:
 
     creation_options: Mapping[str, str] = field(default_factory=dict)
     """As of GDAL's COG driver."""
+
+    def __post_init__(self) -> None:
+        checked_options(self.creation_options)
 
     def encoding(self, pair: Pair) -> Encoding:
         """How the fused image of a pair is encoded.

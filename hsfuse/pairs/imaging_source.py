@@ -89,8 +89,6 @@ def find_imaging(scenes: ScenePair, sample: Sequence[PairBlock], *, srf: str | N
     estimate = _estimate(scenes, index, sample, loaded, kernel)
     index = tuple(index[band] for band in estimate.msi_index)
     warnings += estimate.warnings
-    if estimate.left_out:
-        warnings.append(_unseen(estimate.left_out))
     return FoundImaging(estimate.model, index, srf_source, psf or ESTIMATE, estimate.shift, estimate, tuple(warnings))
 
 
@@ -170,12 +168,9 @@ def _rows(scenes: ScenePair, loaded: LoadedSrf, source: str, warnings: list[str]
             f"the sensor's bands in the file's order (`srf=SENSOR:B2,B3,…`) or choose the file's (`msi_bands`)",
         )
     if loaded.left_out:
-        warnings.append(_unseen(loaded.left_out))
+        bands = ", ".join(loaded.left_out)
+        warnings.append(f"MSI band(s) {bands} see nothing that the HSI covers and were left out")
     return loaded.msi_index
-
-
-def _unseen(bands: tuple[str, ...]) -> str:
-    return f"MSI band(s) {', '.join(bands)} see nothing that the HSI covers and were left out"
 
 
 def _estimate(

@@ -100,7 +100,8 @@ class StackWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            self._dataset.close()
+            with gdal_environment():
+                self._dataset.close()
         except RASTER_ERRORS as failed:
             if kind is None:
                 raise WorkError(self._failed(failed)) from failed

@@ -177,6 +177,7 @@ def test_files_beside_the_table_and_names(place: Place, monkeypatch: pytest.Monk
         ("hsi,msi,screen\na,b,maybe\n", "line 2: Invalid value for '--screen"),
         ("hsi,msi,no-screen\na,b,maybe\n", "line 2: Invalid value for '--screen"),
         ("hsi,msi,co\na,b,A=1|B\n", "line 2: Invalid value for '--co': 'B' is not KEY=VALUE"),
+        ("hsi,msi,co\na,b,A=1\n", "line 2: A is no creation option of GDAL's COG driver"),
         ("hsi,msi,device\na,b,abacus\n", "line 2: 'abacus' is no device"),
         ("hsi,msi,adapt\na,b,soon\n", "line 2: Invalid value for '--adapt': 'soon' is no time"),
     ],

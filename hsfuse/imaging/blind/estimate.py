@@ -233,7 +233,13 @@ def _assumed(found: AssumedModel, metadata: BandMetadata) -> Estimate:
         sensor=found.sensor,
         shift=Misregistration(0.0, 0.0, 0.0, np.empty((0, 5)), 0),
         quality={"pixels": float(found.pixels)},
-        warnings=(found.warning,),
+        warnings=(
+            found.warning,
+            *(
+                f"MSI band {name} is left out: by its wavelength it sees nothing that the HSI covers"
+                for name in left_out
+            ),
+        ),
     )
 
 
@@ -347,11 +353,12 @@ def _warnings(
     names: tuple[str, ...],
     field: Misregistration,
 ) -> tuple[str, ...]:
+    best = float(explained.max())
     found = [
-        f"MSI band {name} is left out: the HSI explains {max(explained[names.index(name)], 0):.0%} of it"
+        f"MSI band {name} is left out: the HSI explains {max(explained[names.index(name)], 0):.1%} of it, and "
+        f"{best:.1%} of others"
         for name in left_out
     ]
-    best = float(explained.max())
     if best < _WEAKLY_EXPLAINED:
         found.append(f"the HSI explains at most {best:.0%} of an MSI band: the SRF is little more than a guess")
     if quality.get("psf_fwhm_error", 0) > _UNSURE_FWHM:

@@ -121,3 +121,4 @@ def test_a_wavelength_outside_the_hsi_leaves_its_band_out(wavelength: NDArray[np
     found = estimate_imaging([patch], 3, wavelength[near], msi_wavelength_nm=centre, msi_fwhm_nm=width)
     assert found.msi_index == (0, 1)
     assert found.left_out == ("B3",)
+    assert "MSI band B3 is left out: by its wavelength it sees nothing that the HSI covers" in found.warnings
