@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from hsfuse.errors import OutputError
 
@@ -17,7 +18,7 @@ def keep(path: str | None) -> None:
     """Append to a file from now on, or to none; the file of the command before is closed.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: It cannot be written, or is there and is something else than a log.
     """
     global _file  # noqa: PLW0603 (of the process, as logging is)
     if _file is not None:
@@ -27,6 +28,8 @@ def keep(path: str | None) -> None:
         _file = None
     if path is None:
         return
+    if not _is_log(Path(path)):
+        raise OutputError(f"{path} is there and is no log of hsfuse: name another file")
     try:
         _file = logging.FileHandler(path, encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -35,6 +38,18 @@ def keep(path: str | None) -> None:
     _said.setLevel(logging.INFO)
     for logger in (logging.getLogger("hsfuse"), _said):
         logger.addHandler(_file)
+
+
+def _is_log(path: Path) -> bool:
+    """Whether a file may be appended to: it is new or empty, or begins with a date as logs do."""
+    if not path.is_file():  # a pipe or a terminal would be waited for
+        return True
+    try:
+        with path.open("rb") as file:
+            begun = file.read(5)
+    except OSError:
+        return True  # what is wrong with it, opening it for writing says
+    return not begun or (begun[:4].isdigit() and begun[4:] == b"-")
 
 
 def record(sentence: str, level: int = logging.INFO) -> None:

@@ -34,6 +34,15 @@ def test_errors_are_appended_and_the_next_run_has_none(hsfuse: RunHere, known_pa
     assert log.read_text(encoding="utf-8") == after
 
 
+def test_what_is_no_log_is_not_appended_to(hsfuse: RunHere, known_pair: list[str], tmp_path: Path) -> None:
+    scene = tmp_path / "scene.tif"
+    scene.write_bytes(b"II*\0 what a scene holds")
+    ended = hsfuse("fuse", *known_pair, "-o", tmp_path / "out.tif", "--log", scene)
+    assert ended.status == 2
+    assert "is no log of hsfuse" in ended.stderr
+    assert scene.read_bytes() == b"II*\0 what a scene holds"
+
+
 def test_a_log_that_cannot_be_written(hsfuse: RunHere, known_pair: list[str], tmp_path: Path) -> None:
     ended = hsfuse("fuse", *known_pair, "-o", tmp_path / "out.tif", "--log", tmp_path / "no" / "run.log")
     assert ended.status == 2
