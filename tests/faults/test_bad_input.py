@@ -144,8 +144,10 @@ def test_where_no_output_can_be(bench: Bench, output: str, sentence: str) -> Non
 
 
 def test_an_input_as_the_output(bench: Bench) -> None:
-    """Without --overwrite it exists; with it the fused image takes the place of the HSI, whole."""
-    assert "hsi.tif exists" in refused(bench.fuse(output="hsi.tif"))
+    before = (bench.folder / "hsi.tif").read_bytes()
+    for more in ((), ("--overwrite",)):
+        assert "hsi.tif is one of the scenes" in refused(bench.fuse(*more, output="hsi.tif"))
+    assert (bench.folder / "hsi.tif").read_bytes() == before
 
 
 def test_where_no_simulation_or_estimate_can_be(bench: Bench) -> None:
