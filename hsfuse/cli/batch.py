@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from hsfuse.cli import options
+from hsfuse.cli import options, signals
 from hsfuse.cli.console import ExitStatus
 from hsfuse.cli.fuse import fuse, tell
 from hsfuse.cli.parameter_types import ShardType
@@ -74,6 +74,8 @@ def batch(console: Console, table: str, folder: str, shard: tuple[int, int], **_
     for line, outcome in zip(lines[shard[0] - 1 :: shard[1]], outcomes, strict=True):
         _report(replace(console, about=f"line {line}: "), line, outcome)
         failed += outcome.error is not None
+        if signals.received() is not None:  # a library swallowed what it raised, and the pair went on to its end
+            raise click.Abort
     if failed:
         raise click.exceptions.Exit(ExitStatus.FAILED)
 
