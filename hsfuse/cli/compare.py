@@ -74,6 +74,9 @@ def _content(result: Comparison) -> dict[str, Any]:
                 "infinite": [] if entry.scores is None else infinite(entry.scores.summary()),
                 "seconds": entry.seconds,
                 "peak_memory_mb": entry.peak_memory_mb,
+                "peak_device_memory_mb": entry.peak_device_memory_mb,
+                "device": entry.device,
+                "precision": entry.precision,
                 "error": entry.error,
             }
             for entry in result.entries

@@ -63,6 +63,15 @@ class Entry:
     peak_memory_mb: float | None
     """Largest resident size of the process meanwhile, with what it held before; None where it cannot be had."""
 
+    peak_device_memory_mb: float | None
+    """Most memory of the card that torch held meanwhile; None where the method ran on the CPU."""
+
+    device: str
+    """Where the method ran: classical ones alone run on the CPU."""
+
+    precision: str
+    """In which: classical methods in `fp32`, whatever was asked for."""
+
     error: str | None
     """Why the method failed."""
 
@@ -92,10 +101,10 @@ class Comparison:
     """With the imaging model that every method was given."""
 
     device: str
-    """Where it was computed."""
+    """Where networks were computed."""
 
     precision: str
-    """`fp32`, `bf16` or `fp16`."""
+    """Theirs: `fp32`, `tf32`, `bf16` or `fp16`."""
 
     warnings: tuple[str, ...]
     """Sentences for the user."""
@@ -252,16 +261,17 @@ def _run_all(
         except HsfuseError as error:
             errors.append(error)
             warnings.append(f"{name} failed: {error}")
-            entries.append(_entry(name, job.method, error=str(error)))
+            entries.append(_entry(name, job, error=str(error)))
         else:
             warnings += outcome.warnings
-            entries.append(_entry(name, job.method, outcome))
+            entries.append(_entry(name, job, outcome))
     if len(errors) == len(entries):
         raise errors[0]
     return tuple(entries), warnings
 
 
-def _entry(name: str, method: ChosenMethod, outcome: Outcome | None = None, error: str | None = None) -> Entry:
+def _entry(name: str, job: Job, outcome: Outcome | None = None, error: str | None = None) -> Entry:
+    method = job.method
     return Entry(
         name=name,
         model=method.name,
@@ -269,6 +279,9 @@ def _entry(name: str, method: ChosenMethod, outcome: Outcome | None = None, erro
         scores=None if outcome is None else outcome.scores,
         seconds=None if outcome is None else outcome.cost.seconds,
         peak_memory_mb=None if outcome is None else outcome.cost.peak_memory_mb,
+        peak_device_memory_mb=None if outcome is None else outcome.cost.peak_device_memory_mb,
+        device=job.suited.device,
+        precision=job.suited.precision,
         error=error,
     )
 

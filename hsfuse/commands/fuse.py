@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from hsfuse.errors import RequestError
 from hsfuse.files import check_target, shown, written_whole
-from hsfuse.fusion.compute import Compute
+from hsfuse.fusion.compute import Compute, peak_device_megabytes
 from hsfuse.fusion.job import Job, OutputFormat, Tiling
 from hsfuse.fusion.memory import peak_megabytes
 from hsfuse.fusion.methods import DEFAULT_METHOD, choose_method
@@ -61,7 +61,7 @@ class FuseResult:
     """Where it was computed."""
 
     precision: str
-    """`fp32`, `bf16` or `fp16`."""
+    """`fp32`, `tf32`, `bf16` or `fp16`."""
 
     tiles: int
     """How many."""
@@ -101,6 +101,9 @@ class FuseResult:
 
     peak_memory_mb: float
     """Largest resident size of the process."""
+
+    peak_device_memory_mb: float | None
+    """Most memory of the card that torch held; None without one."""
 
     warnings: tuple[str, ...]
     """Sentences for the user."""
@@ -229,6 +232,7 @@ def fuse(
         displacement=None if found.coregistration is None else found.coregistration.summary(),
         seconds=time.monotonic() - started,
         peak_memory_mb=peak_megabytes(),
+        peak_device_memory_mb=peak_device_megabytes(job.compute.torch_device),
         warnings=tuple(dict.fromkeys((*found.warnings, *(() if untrained is None else (untrained,)), *run.warnings))),
     )
 

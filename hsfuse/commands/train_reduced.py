@@ -149,11 +149,11 @@ def train_reduced(
         WorkError: The loss is not finite.
     """
     wanted, output = _requested(pairs, paths, options)
+    compute = compute or Compute()
+    on = local_device(compute.torch_device)
     files = TrainingFiles(Path(output))
     files.check(resume=resume, overwrite=overwrite)
     network.check()
-    compute = compute or Compute()
-    on = local_device(compute.torch_device)
     key = _resume_key(wanted, network, plan, compute)
     found = [opened(one, compute=compute, progress=progress) for one in wanted]
     scenes = [ReducedPair(pair, seed=plan.seed) for pair in found]

@@ -88,7 +88,7 @@ class FullResolution(Resolution):
     def _judge(self, name: str, job: Job, progress: Progress) -> Outcome:
         with tempfile.TemporaryDirectory(prefix="hsfuse-compare-") as folder:
             path = Path(folder) / "fused.tif"
-            with Cost() as cost:
+            with Cost(job.suited.torch_device) as cost:
                 run = job.write(self._pair, path, progress=progress)
             fused = Scene.open(str(path), screen=False)
             scores, warnings = self._reference.score(fused, self._pair.ratio, called=name)
@@ -130,7 +130,7 @@ class ReducedResolution(Resolution):
         truth = block.truth.numpy()
         rows, columns = block.pair.hsi_valid.shape
         fused = FusedArray(truth.shape)
-        with Cost() as cost:
+        with Cost(job.suited.torch_device) as cost:
             fitted = job.fit([block.patch], self._model)
             run = job.run(
                 BlockSource(block.pair), PixelWindow(0, 0, columns, rows), fitted, fused,

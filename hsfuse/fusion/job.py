@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from hsfuse.progress import Progress
     from hsfuse.scenes import PixelWindow
     from hsfuse.subspace.patch import PairPatch
+
+logger = logging.getLogger(__name__)
 
 BLEND_PIXELS = 4
 """HSI pixels over which neighbouring tiles are blended, beside the margins that a method needs."""
@@ -155,12 +158,15 @@ class Job:
 
     def fit(self, patches: Sequence[PairPatch], imaging: ImagingModel) -> FittedMethod:
         """The method, knowing the scene, on the device where tiles are computed."""
-        return self.method.method.fit(patches, imaging, compute=self.suited, seed=self.seed)
+        logger.info("%s on %s in %s", self.method.name, self.suited.device, self.suited.exactness)
+        with self.compute.products():
+            return self.method.method.fit(patches, imaging, compute=self.suited, seed=self.seed)
 
     def uncertainty(self, pair: Pair, fitted: FittedMethod) -> Uncertainty:
         """How far what the fitted method makes of a pair may be off."""
         judged = (self.unadapted or self.method).method
-        return Uncertainty.fit(judged, fitted, pair.patches, pair.imaging, compute=self.suited, seed=self.seed)
+        with self.compute.products():
+            return Uncertainty.fit(judged, fitted, pair.patches, pair.imaging, compute=self.suited, seed=self.seed)
 
     def plan(self, area: PixelWindow, bands: int, ratio: int, fitted: FittedMethod, layers: int = 1) -> TilePlan:
         """The tiles asked for, or those that fit into memory with the overlap that the method needs.
@@ -215,9 +221,11 @@ class Job:
             WorkError: A tile is not finite, memory runs out, or reading or writing fails.
         """
         plan = self.plan(area, bands, ratio, fitted, layers=1 if beside is None else 2)
-        redone = fuse_tiles(
-            source, fitted, plan, sink, bands=bands, compute=self.suited, progress=progress, stage=stage, beside=beside
-        )
+        with self.compute.products():
+            redone = fuse_tiles(
+                source, fitted, plan, sink, bands=bands, compute=self.suited, progress=progress, stage=stage,
+                beside=beside,
+            )  # fmt: skip
         return Run(plan, redone, self.suited)
 
     def write(

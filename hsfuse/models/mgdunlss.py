@@ -23,6 +23,7 @@ from torch import nn
 
 from hsfuse.imaging import upsample
 from hsfuse.models.attention import CrissCrossAttention
+from hsfuse.models.precision import full_float32
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,10 +166,11 @@ class MGDuNLSSNet(nn.Module):
         estimates: list[Tensor] = []
         for stage in range(self.config.stages):
             if estimates:
-                seen_hsi, seen_msi = self.imaging(estimates[-1])
-                hsi_error, msi_error = hsi - seen_hsi, msi - seen_msi
+                with full_float32(hsi.device):  # differences of large numbers
+                    seen_hsi, seen_msi = self.imaging(estimates[-1])
+                    hsi_error, msi_error = hsi - seen_hsi, msi - seen_msi
             errors = torch.cat([msi_error, upsample(hsi_error, self.config.ratio, "bilinear")], dim=1)
-            step = self.fusion[stage % len(self.fusion)](errors[:, None])
+            step = self.fusion[stage % len(self.fusion)](errors[:, None]).to(hsi.dtype)
             estimates.append(estimates[-1] + step if estimates else step)
         combined: Tensor = self.combine(torch.cat(estimates, dim=1))
         return combined
@@ -222,12 +224,14 @@ class SubspaceMGDuNLSSNet(nn.Module):
         correction = torch.zeros_like(inputs.initial)
         corrections: list[Tensor] = []
         for stage in range(self.config.stages):
-            estimate = inputs.initial + unit * correction
-            seen = torch.einsum("bkj,bjhw->bkhw", condition.mixing, estimate)
-            msi_error = inputs.msi - seen - condition.mixing_offset[:, :, None, None]
-            hsi_error = upsample(inputs.hsi - condition.blur(estimate), condition.blur.ratio, "bilinear")
-            features = [msi_error / unit, hsi_error / unit, estimate / spread, (estimate - hsi_fine) / unit]
-            errors = torch.stack([feature.clamp(-20, 20) for feature in features], dim=1)
+            # Differences of large numbers: in float32 also where the fusion modules compute in half precision
+            with full_float32(inputs.initial.device):
+                estimate = inputs.initial + unit * correction
+                seen = torch.einsum("bkj,bjhw->bkhw", condition.mixing, estimate)
+                msi_error = inputs.msi - seen - condition.mixing_offset[:, :, None, None]
+                hsi_error = upsample(inputs.hsi - condition.blur(estimate), condition.blur.ratio, "bilinear")
+                features = [msi_error / unit, hsi_error / unit, estimate / spread, (estimate - hsi_fine) / unit]
+                errors = torch.stack([feature.clamp(-20, 20) for feature in features], dim=1)
             correction = correction + self.fusion[stage % len(self.fusion)](errors, scalars)
             corrections.append(correction)
         combined: Tensor = self.combine(torch.cat(corrections, dim=1))

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from hsfuse.errors import RequestError
 from hsfuse.imaging import upsample
+from hsfuse.models.precision import full_float32
 from hsfuse.models.ssrfn_blocks import (
     Blocks,
     ChangeFeatures,
@@ -234,7 +235,7 @@ class SubspaceSSRFNNet(nn.Module):
         """The coefficients (B, K, H, W) of X out of a batch of subspace inputs."""
         unit = condition.residual[:, :, None, None]
         # Differences of large numbers: in float32 also where the layers below compute in half precision
-        with torch.autocast(inputs.initial.device.type, enabled=False):
+        with full_float32(inputs.initial.device):
             hsi, msi = _standardised(inputs, condition, unit)
             msi_low = condition.blur(msi)
         to_hsi, to_msi = self.condition(condition.scalars().flatten(1))[..., None, None].chunk(2, dim=1)

@@ -11,6 +11,9 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from hsfuse.errors import RequestError
+from hsfuse.fusion.compute import cuda_devices
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -59,7 +62,11 @@ def joined(device: torch.device) -> Iterator[Processes]:
     if count == 1:
         yield Processes()
         return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # what NCCL and kernels do without being told a device goes to this one
+        distributed.init_process_group("nccl", device_id=device)
+    else:
+        distributed.init_process_group("gloo")
     try:
         yield Processes(distributed.get_rank(), count)
     finally:
@@ -67,8 +74,21 @@ def joined(device: torch.device) -> Iterator[Processes]:
 
 
 def local_device(device: torch.device) -> torch.device:
-    """The CUDA device of this process where `torchrun` started one a card, else the device as it is."""
+    """The CUDA device of this process where `torchrun` started one a card, else the device as it is.
+
+    Raises:
+        RequestError: There are more processes than cards, or all of them are to share one, which NCCL cannot.
+    """
     started = os.environ.get("LOCAL_RANK")
-    if started is None or device != torch.device("cuda"):
+    if started is None or device.type != "cuda":
         return device
-    return torch.device("cuda", int(started))
+    rank, count = int(started), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if device != torch.device("cuda"):
+        if count > 1:
+            raise RequestError(f"{count} processes cannot share {device}: pass `device=cuda`, a card for each of them")
+        return device
+    if rank >= torch.cuda.device_count():
+        raise RequestError(
+            f"process {rank} of torchrun has no card, {cuda_devices()}: start as many processes as there are cards"
+        )
+    return torch.device("cuda", rank)

@@ -13,6 +13,7 @@ import torch
 
 import hsfuse as package
 from hsfuse.commands.train_reduced import train_reduced
+from hsfuse.errors import RequestError
 from hsfuse.models.weights import open_weights
 from hsfuse.training.distributed import Processes, local_device
 from hsfuse.training.start import NetworkRequest, TrainingPlan
@@ -28,11 +29,22 @@ def test_a_process_alone_does_all_the_work():
 
 
 def test_a_process_a_card(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert local_device(torch.device("cuda")) == torch.device("cuda")
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert local_device(torch.device("cuda")) == torch.device("cuda", 3)
     assert local_device(torch.device("cuda", 1)) == torch.device("cuda", 1)
     assert local_device(torch.device("cpu")) == torch.device("cpu")
+
+
+def test_more_processes_than_cards_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(RequestError, match="process 1 of torchrun has no card, this machine has cuda:0 alone"):
+        local_device(torch.device("cuda"))
+    with pytest.raises(RequestError, match="2 processes cannot share cuda:0: pass `device=cuda`"):
+        local_device(torch.device("cuda", 0))
 
 
 def launched(words, folder):
