@@ -19,7 +19,8 @@ from hsfuse.models.ssrfn import SSRFNConfig, SSRFNNet
 from hsfuse.models.weights import WeightsCard, save_weights
 from hsfuse.pairs.wald_level import WaldBlock
 from hsfuse.scenes import PixelWindow
-from hsfuse.training.loop import Schedule, Trainer
+from hsfuse.training.loop import Trainer
+from hsfuse.training.schedule import Schedule
 from hsfuse.training.split import split
 from hsfuse.training.tasks import BandsTask
 

@@ -8,11 +8,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
+import torch
+
 from hsfuse.errors import HsfuseError, RequestError
-from hsfuse.fusion.compute import Compute
-from hsfuse.fusion.memory import available_bytes
+from hsfuse.fusion.compute import Compute, peak_device_megabytes
+from hsfuse.fusion.memory import available_bytes, peak_megabytes
 from hsfuse.fusion.methods import choose_method
 from hsfuse.fusion.opening import opened
+from hsfuse.models.recomputing import recompute_stages
 from hsfuse.models.weights import WeightsCard, save_weights
 from hsfuse.pairs.opening import requested
 from hsfuse.pairs.pair import Pair
@@ -20,8 +23,9 @@ from hsfuse.pairs.wald_level import ReducedPair
 from hsfuse.progress import SILENT
 from hsfuse.training.distributed import joined, local_device
 from hsfuse.training.files import TrainingFiles
-from hsfuse.training.held_back import Figures
+from hsfuse.training.held_back import CRITERION, Figures
 from hsfuse.training.loop import Trainer
+from hsfuse.training.repeatable import check_deterministic, deterministic_algorithms
 from hsfuse.training.start import NetworkRequest, StartingPoint, TrainingPlan
 
 if TYPE_CHECKING:
@@ -58,11 +62,17 @@ class TrainResult:
     steps: int
     """Optimizer steps done."""
 
+    skipped: int
+    """Of them, those that changed nothing: their loss or gradient was not finite."""
+
     seconds: float
     """Of training."""
 
     best_step: int
     """At which the weights kept were taken."""
+
+    criterion: str
+    """What was largest then on what was held back."""
 
     validation: dict[str, Figures]
     """PSNR, SAM and ERGAS by method, on what was held back; the trained network is `trained`."""
@@ -72,6 +82,12 @@ class TrainResult:
 
     curves: Path | None
     """Picture of them; None without matplotlib."""
+
+    peak_memory_mb: float
+    """Largest resident size of this process."""
+
+    peak_device_memory_mb: float | None
+    """Most memory of the card that torch held; None without one."""
 
     interrupted: bool
     """Whether it was stopped before its end: the best so far was kept."""
@@ -146,7 +162,7 @@ def train_reduced(
 
     Raises:
         RequestError: The request cannot be served; nothing was written.
-        WorkError: The loss is not finite.
+        WorkError: The loss or its gradient was not finite in many steps in a row.
     """
     wanted, output = _requested(pairs, paths, options)
     compute = compute or Compute()
@@ -154,14 +170,19 @@ def train_reduced(
     files = TrainingFiles(Path(output))
     files.check(resume=resume, overwrite=overwrite)
     network.check()
+    plan.check(network.model)
+    if plan.deterministic:
+        check_deterministic(on)
     key = _resume_key(wanted, network, plan, compute)
     found = [opened(one, compute=compute, progress=progress) for one in wanted]
     scenes = [ReducedPair(pair, seed=plan.seed) for pair in found]
     memory = compute.memory if compute.memory is not None else available_bytes() // 4
     start = network.build(scenes, plan, memory=memory, device=on)
+    if plan.gradient_checkpointing:
+        recompute_stages(start.network)
     if not resume:  # only now, when nothing is left to be refused
         files.checkpoint.unlink(missing_ok=True)
-    with joined(on) as processes:
+    with joined(on) as processes, deterministic_algorithms(wanted=plan.deterministic), compute.products():
         trainer = Trainer(
             start.network.to(on), start.task, plan.schedule(start, processes.count), checkpoint=files.checkpoint,
             request=key, half=compute.half, processes=processes,
@@ -169,7 +190,7 @@ def train_reduced(
         interrupted = _run(trainer, progress, processes)
         if not processes.first:
             return None
-        return _Made(files, network, start, trainer, found, data_licence, interrupted).result()
+        return _Made(files, network, start, trainer, found, data_licence, interrupted).result(progress)
 
 
 def _requested(
@@ -202,8 +223,10 @@ def _resume_key(
 
 def _run(trainer: Trainer, progress: Progress, processes: Processes) -> bool:
     """Train; returns whether the user put an end to it."""
+    told = progress if processes.first else SILENT
+    told.note(f"score: {CRITERION} on what is held back; the weights with the largest are kept")
     try:
-        trainer.run(progress if processes.first else SILENT)
+        trainer.run(told)
     except KeyboardInterrupt:
         if not trainer.history:
             raise
@@ -223,20 +246,27 @@ class _Made:
     data_licence: str
     interrupted: bool
 
-    def result(self) -> TrainResult:
+    def result(self, progress: Progress) -> TrainResult:
         trainer, best = self.trainer, self._best
         trainer.network.load_state_dict(trainer.best_weights)
         trained = Figures(**{entry.name: best.figures[entry.name] for entry in fields(Figures)})
         self.files.write(
             lambda path: save_weights(trainer.network.state_dict(), self._card(trained, best), path), trainer.history
         )
-        validation, warnings = ({}, []) if self.interrupted else self._opponents()
+        if self.interrupted:
+            progress.note("the best weights so far are written; comparing classical methods, which Ctrl-C leaves out")
+        validation, warnings = self._opponents()
         curves = self.files.draw(trainer.history, validation)
         validation["before training"] = Figures(**trainer.history[0].figures)
         validation["trained"] = trained
         if not self.interrupted:
             self.files.checkpoint.unlink(missing_ok=True)
         warnings = [sentence for pair in self.pairs for sentence in pair.warnings] + warnings
+        if trainer.skipped:
+            warnings.append(
+                f"{trainer.skipped} of {trainer.step} steps were skipped, since their loss or gradient was not finite"
+                + (": usual in fp16 until the scale of its loss is found" if trainer.half == torch.float16 else "")
+            )
         if best.step == 0:
             warnings.append("training brought nothing better than what it started from: that is what was written")
         return TrainResult(
@@ -246,11 +276,15 @@ class _Made:
             start=self.start.name,
             parameters=sum(parameter.numel() for parameter in trainer.network.parameters()),
             steps=trainer.step,
+            skipped=trainer.skipped,
             seconds=trainer.elapsed,
             best_step=best.step,
+            criterion=CRITERION,
             validation=validation,
             log=self.files.log,
             curves=curves,
+            peak_memory_mb=peak_megabytes(),
+            peak_device_memory_mb=peak_device_megabytes(trainer.device),
             interrupted=self.interrupted,
             warnings=tuple(dict.fromkeys(warnings)),
         )

@@ -115,15 +115,15 @@ def _draw_shift(panel: Any, model: ImagingModel, shift: Misregistration | None) 
 
 
 def plot_training(
-    path: str | os.PathLike[str], validations: Sequence[Mapping[str, Any]], psnr: Mapping[str, float]
+    path: str | os.PathLike[str], validations: Sequence[Mapping[str, Any]], others: Mapping[str, Mapping[str, float]]
 ) -> None:
-    """Draw a training into a PNG: its loss, and validation PSNR and SAM beside the PSNR of other methods.
+    """Draw a training into a PNG: its loss, and validation PSNR and SAM beside those of other methods.
 
     Args:
         path: The picture.
         validations: One row each: `step`, `loss` (None before the first step), `psnr` in dB, `sam` in degrees, and
             whether it was the `best` so far.
-        psnr: Of other methods on the same patches, in dB.
+        others: `psnr` and `sam` of other methods on the same patches, by their names.
 
     Raises:
         RequestError: matplotlib is not installed.
@@ -139,7 +139,7 @@ def plot_training(
         best = [row for row in validations if row["best"]][-1:]
         panel.plot([row["step"] for row in best], [row[name] for row in best], "o", label="kept")
         panel.set(title=f"{name.upper()} in {unit}, on what was held back", xlabel="step")
-    for index, (name, value) in enumerate(psnr.items()):
-        panels[1].axhline(value, color=f"C{(index + 2) % 10}", linestyle=":", label=name)
-    panels[1].legend(fontsize="small")
+        for index, (method, figures) in enumerate(others.items()):
+            panel.axhline(figures[name], color=f"C{(index + 2) % 10}", linestyle=":", label=method)
+        panel.legend(fontsize="small")
     figure.savefig(path, dpi=110)

@@ -50,6 +50,23 @@ class Processes:
         distributed.broadcast(shared, src=0)
         return float(shared)
 
+    def every(self, holds: bool, device: torch.device) -> bool:
+        """Whether something holds in all processes."""
+        if self.count == 1:
+            return holds
+        told = torch.tensor([int(holds)], device=device)
+        distributed.all_reduce(told, distributed.ReduceOp.MIN)
+        return bool(told)
+
+    @contextlib.contextmanager
+    def exchanging(self, network: nn.Module, *, wanted: bool) -> Iterator[None]:
+        """A block whose gradients go to the other processes, with those before, only where that is wanted."""
+        if wanted or not isinstance(network, DistributedDataParallel):
+            yield
+            return
+        with network.no_sync():
+            yield
+
     def share(self, each: int) -> slice:
         """Which patches of a step, `each` a process, are this process's."""
         return slice(self.rank * each, (self.rank + 1) * each)

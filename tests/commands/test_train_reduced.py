@@ -98,7 +98,11 @@ def test_every_network_is_trained_and_tells_what_it_is(trained: TrainResult, cro
     assert card.trained_on == ("north-hsi.tif with north-msi.tif",)
     assert card.validated_on == ("north-hsi.tif, a part that was held back",)
     assert (card.seed, card.data_licence, card.steps) == (7, "[CC-BY 3.0]", trained.best_step)
-    assert card.preset == ("tiny" if trained.model == "ssrfn" else "")
+    assert card.preset == {("mgdunlss", "subspace"): "base", ("mgdunlss", "full"): "paper"}.get(
+        (trained.model, trained.spectral), "tiny"
+    )
+    if card.preset == "paper":
+        assert (card.config["share_stages"], card.config["stages"]) == (True, 5)
     figures = trained.validation["trained"]
     assert card.validation == {"psnr": figures.psnr, "sam": figures.sam, "ergas": figures.ergas}
     if trained.spectral == "full":
@@ -127,7 +131,12 @@ def test_the_log_has_every_validation_and_nothing_else_is_left(trained: TrainRes
     with trained.log.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == [0, 1, 2, 3]
-    assert set(rows[0]) == {"step", "elapsed", "loss", "learning_rate", "psnr", "sam", "ergas", "best"}
+    assert set(rows[0]) == {
+        "step", "elapsed", "loss", "learning_rate", "psnr", "sam", "ergas", "score", "best", "skipped",
+    }  # fmt: skip
+    for row in rows:
+        assert float(row["score"]) == pytest.approx(float(row["psnr"]) - float(row["sam"]))
+        assert row["skipped"] == "0"
     assert rows[0]["loss"] == ""
     assert float(rows[-1]["loss"]) > 0
     last_best = [row for row in rows if row["best"] == "1"][-1]
@@ -201,7 +210,7 @@ def test_a_training_that_was_interrupted_goes_on_to_the_same_weights(
     first = train(crops[:1], output, progress=Watches(step=7), **choices)  # after it, before it is validated
     assert first.interrupted
     assert (first.steps, first.best_step) == (7, 6)
-    assert list(first.validation) == ["before training", "trained"]
+    assert list(first.validation) == [*OPPONENTS, "before training", "trained"]
     assert (tmp_path / "w.checkpoint.safetensors").exists()
     open_weights(output).network()  # the best so far
 
@@ -289,8 +298,13 @@ def test_universal_weights_are_what_the_subspace_starts_from(crops: Crops, tmp_p
         ({"model": "ssrfn", "init": "mgdunlss-universal"}, "of mgdunlss with `spectral=subspace`, not of ssrfn"),
         ({"spectral": "full", "init": "mgdunlss-universal"}, "not of mgdunlss with `spectral=full`"),
         ({"init": "nowhere.safetensors"}, "nowhere.safetensors: cannot be read"),
-        ({"preset": "tiny"}, "`preset` is for a new ssrfn"),
-        ({"model": "ssrfn", "preset": "huge", "init": "none"}, "no preset 'huge'"),
+        ({"preset": "tiny", "init": "universal"}, "`preset` is for a new network: pass `init=none` with it"),
+        ({"ablate": "nlss", "init": "universal"}, "`ablate` is for a new network"),
+        ({"model": "ssrfn", "preset": "huge", "init": "none"}, "ssrfn has no `preset` 'huge': choose one of paper, "),
+        ({"preset": "small"}, "mgdunlss has no `preset` 'small': choose one of paper, paper-unshared, base, tiny"),
+        ({"ablate": "mamba"}, "mgdunlss has no `ablate` 'mamba': choose one of bsru, nlss"),
+        ({"optimiser": "sgd"}, "`optimiser` is 'sgd': choose default or paper"),
+        ({"accumulate": 3, "batch": 2}, "a batch of 2 cannot be computed in 3 parts"),
         ({"steps": 3, "seconds": 5.0}, "say the same thing: give one of them"),
         ({"epochs": 1, "steps": 3}, "say the same thing: give one of them"),
         ({"window": PixelWindow(0, 0, 30, 20)}, r"has 30×18 pixels .*needs at least 42"),
