@@ -253,9 +253,7 @@ class _Made:
         self.files.write(
             lambda path: save_weights(trainer.network.state_dict(), self._card(trained, best), path), trainer.history
         )
-        if self.interrupted:
-            progress.note("the best weights so far are written; comparing classical methods, which Ctrl-C leaves out")
-        validation, warnings = self._opponents()
+        validation, warnings = self._opponents(progress)
         curves = self.files.draw(trainer.history, validation)
         validation["before training"] = Figures(**trainer.history[0].figures)
         validation["trained"] = trained
@@ -293,18 +291,22 @@ class _Made:
     def _best(self) -> Record:
         return next(record for record in reversed(self.trainer.history) if record.best)
 
-    def _opponents(self) -> tuple[dict[str, Figures], list[str]]:
+    def _opponents(self, progress: Progress) -> tuple[dict[str, Figures], list[str]]:
         """Classical methods on the same patches; one that cannot serve them, or is not waited for, is named."""
-        task, found, warnings = self.start.task, {}, []
-        for name in OPPONENTS:
-            method = choose_method(name).method
-            try:
-                found[name] = Figures.of([held.score(held.fit(method)) for held in task.held_back])
-            except HsfuseError as error:
-                warnings.append(f"{name} failed: {error}")
-            except KeyboardInterrupt:
-                warnings.append(f"interrupted in comparing with {name}: the weights were written")
-                break
+        found: dict[str, Figures] = {}
+        warnings: list[str] = []
+        try:
+            if self.interrupted:
+                progress.note("the best weights so far are written; comparing classical methods, which Ctrl-C ends")
+            for name in OPPONENTS:
+                method = choose_method(name).method
+                try:
+                    found[name] = Figures.of([held.score(held.fit(method)) for held in self.start.task.held_back])
+                except HsfuseError as error:
+                    warnings.append(f"{name} failed: {error}")
+        except KeyboardInterrupt:
+            missing = ", ".join(name for name in OPPONENTS if name not in found)
+            warnings.append(f"interrupted in comparing with {missing}: the weights were written")
         return found, warnings
 
     def _card(self, trained: Figures, best: Record) -> WeightsCard:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import distributed, nn
@@ -16,6 +17,14 @@ from hsfuse.fusion.compute import cuda_devices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+# Buffers never change: to send them along at every step is for nothing. torch 2.13 renamed the word for it.
+_SYNC_BUFFERS = next(
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in inspect.signature(DistributedDataParallel).parameters
+)
 
 
 @dataclass(frozen=True)
@@ -38,9 +47,8 @@ class Processes:
         if self.count == 1:
             return network
         device = next(network.parameters()).device
-        return DistributedDataParallel(
-            network, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
-        )
+        settings: dict[str, Any] = {_SYNC_BUFFERS: False}
+        return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None, **settings)
 
     def agree(self, number: float, device: torch.device) -> float:
         """The first process's number, in all of them."""
