@@ -232,7 +232,7 @@ def fuse(
         displacement=None if found.coregistration is None else found.coregistration.summary(),
         seconds=time.monotonic() - started,
         peak_memory_mb=peak_megabytes(),
-        peak_device_memory_mb=peak_device_megabytes(job.compute.torch_device),
+        peak_device_memory_mb=peak_device_megabytes(run.compute.torch_device),
         warnings=tuple(dict.fromkeys((*found.warnings, *(() if untrained is None else (untrained,)), *run.warnings))),
     )
 

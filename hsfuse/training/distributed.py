@@ -88,8 +88,9 @@ def joined(device: torch.device) -> Iterator[Processes]:
         yield Processes()
         return
     if device.type == "cuda":
-        torch.cuda.set_device(device)  # what NCCL and kernels do without being told a device goes to this one
-        distributed.init_process_group("nccl", device_id=device)
+        index = torch.cuda.current_device() if device == torch.device("cuda") else device.index
+        torch.cuda.set_device(index)  # what NCCL and kernels do without being told a device goes to this one
+        distributed.init_process_group("nccl", device_id=torch.device("cuda", index))
     else:
         distributed.init_process_group("gloo")
     try:
