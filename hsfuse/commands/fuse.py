@@ -1,4 +1,6 @@
-"""`hsfuse fuse`: two co-registered scenes in, a georeferenced high-resolution hyperspectral COG out."""
+"""`hsfuse fuse`: two co-registered scenes in, a georeferenced high-resolution hyperspectral COG out; `hsfuse batch`:
+the same of many pairs.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +11,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from hsfuse.errors import RequestError
-from hsfuse.files import check_target, shown, written_whole
+from hsfuse.files import shown, written_whole
+from hsfuse.fusion.batch import run_batch
 from hsfuse.fusion.compute import Compute
-from hsfuse.fusion.job import Job, OutputFormat, Tiling
+from hsfuse.fusion.job import FuseOptions, Job, OutputFormat, Tiling
 from hsfuse.fusion.memory import peak_megabytes
 from hsfuse.fusion.methods import DEFAULT_METHOD, choose_method
 from hsfuse.fusion.opening import opened
 from hsfuse.pairs.opening import refuse_to_replace_scenes, requested
+from hsfuse.pairs.pair import PairOptions
 from hsfuse.progress import SILENT
 from hsfuse.scenes import CogWriter
 from hsfuse.training.adaptation import Adaptation, adapt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Unpack
 
-    from hsfuse.pairs.pair import Pair, PairOptions, PairRequest, PathLike
+    from hsfuse.fusion.batch import BatchEntry, BatchOutcome
+    from hsfuse.pairs.pair import Pair, PairRequest, PathLike
     from hsfuse.progress import Progress
     from hsfuse.scenes import SharpenedBands
 
@@ -106,46 +111,16 @@ class FuseResult:
     """Sentences for the user."""
 
 
-@overload
-def fuse(
-    pair: Pair | PairRequest,
-    output: PathLike,
-    /,
-    *,
-    model: str = ...,
-    weights: str | None = ...,
-    adapt_seconds: float | None = ...,
-    uncertainty: PathLike | None = ...,
-    save_imaging: PathLike | None = ...,
-    compute: Compute | None = ...,
-    tiling: Tiling = ...,
-    form: OutputFormat = ...,
-    overwrite: bool = ...,
-    seed: int = ...,
-    progress: Progress = ...,
-) -> FuseResult: ...
+class _PathOptions(FuseOptions, PairOptions, total=False):
+    """Keywords of `fuse` for a pair that is given by its paths."""
 
 
 @overload
-def fuse(
-    hsi: PathLike,
-    msi: PathLike,
-    output: PathLike,
-    /,
-    *,
-    model: str = ...,
-    weights: str | None = ...,
-    adapt_seconds: float | None = ...,
-    uncertainty: PathLike | None = ...,
-    save_imaging: PathLike | None = ...,
-    compute: Compute | None = ...,
-    tiling: Tiling = ...,
-    form: OutputFormat = ...,
-    overwrite: bool = ...,
-    seed: int = ...,
-    progress: Progress = ...,
-    **options: Unpack[PairOptions],
-) -> FuseResult: ...
+def fuse(pair: Pair | PairRequest, output: PathLike, /, **choices: Unpack[FuseOptions]) -> FuseResult: ...
+
+
+@overload
+def fuse(hsi: PathLike, msi: PathLike, output: PathLike, /, **choices: Unpack[_PathOptions]) -> FuseResult: ...
 
 
 def fuse(
@@ -190,8 +165,10 @@ def fuse(
     """
     started = time.monotonic()
     wanted, (output,) = requested(pair, paths, options, after=1)
-    refuse_to_replace_scenes(wanted, tuple(path for path in (output, uncertainty, save_imaging) if path is not None))
-    _check_targets({"output": output, "uncertainty": uncertainty, "save_imaging": save_imaging}, overwrite=overwrite)
+    named = {"output": output, "uncertainty": uncertainty, "save_imaging": save_imaging}
+    targets = {name: path for name, path in named.items() if path is not None}
+    refuse_to_replace_scenes(wanted, tuple(targets.values()))
+    _check_targets(targets, overwrite=overwrite)
     job = Job(choose_method(model, weights), compute or Compute(), tiling, seed)
     found = opened(wanted, beside=output, compute=job.compute, progress=progress)
     adapted: Adaptation | None = None
@@ -233,7 +210,30 @@ def fuse(
     )
 
 
-def _check_targets(targets: Mapping[str, PathLike | None], *, overwrite: bool) -> None:
+def batch(
+    entries: Iterable[BatchEntry], *, shard: tuple[int, int] = (1, 1), progress: Progress = SILENT
+) -> Iterator[BatchOutcome[FuseResult]]:
+    """Fuse many pairs, one after another; what one takes of memory is given back before the next.
+
+    Entries whose files are there already are skipped, unless their `choices` say `overwrite`. Nothing is fused before
+    the first outcome is asked for.
+
+    Args:
+        entries: In the order of the outcomes.
+        shard: (k, n): only every n-th entry from the k-th on, for n processes that share the entries.
+        progress: Observer of the work; a note begins and ends each pair.
+
+    Returns:
+        An outcome an entry of the shard, as soon as it is known.
+
+    Raises:
+        RequestError: Two entries write one file, also of different shards, one would write over a scene of another, or
+            a folder cannot be made; nothing was fused.
+    """
+    return run_batch(entries, fuse, shard=shard, progress=progress)
+
+
+def _check_targets(targets: Mapping[str, PathLike], *, overwrite: bool) -> None:
     """Find out early whether all files could be written.
 
     Raises:
@@ -241,12 +241,7 @@ def _check_targets(targets: Mapping[str, PathLike | None], *, overwrite: bool) -
     """
     names: dict[Path, str] = {}
     for name, path in targets.items():
-        if path is None:
-            continue
-        if name == "save_imaging":
-            check_target(path, overwrite=overwrite)
-        else:
-            CogWriter.check_target(path, overwrite=overwrite)
+        CogWriter.check_target(path, overwrite=overwrite)
         earlier = names.setdefault(Path(path).resolve(), name)
         if earlier != name:
             raise RequestError(f"{shown(path)} cannot be both `{earlier}` and `{name}`: give two names")

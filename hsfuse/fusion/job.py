@@ -6,7 +6,7 @@ import contextlib
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from hsfuse.fusion.engine import SecondLayer, fuse_tiles
 from hsfuse.fusion.memory import fitting_tile
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hsfuse.fusion.method import FittedMethod
     from hsfuse.fusion.methods import ChosenMethod
     from hsfuse.imaging import ImagingModel
-    from hsfuse.pairs.pair import Pair
+    from hsfuse.pairs.pair import Pair, PathLike
     from hsfuse.progress import Progress
     from hsfuse.scenes import PixelWindow
     from hsfuse.subspace.patch import PairPatch
@@ -90,6 +90,26 @@ class OutputFormat:
             hsi.offsets[index] if self.offset is None else self.offset,
             clip_negative=hsi.screen.nonnegative,
         )
+
+
+WRITTEN_BESIDE = ("uncertainty", "save_imaging")
+"""The `FuseOptions` that name a file to write beside the output."""
+
+
+class FuseOptions(TypedDict, total=False):
+    """Keywords of `hsfuse.fuse` for what becomes of a pair; its docstring says what they are."""
+
+    model: str
+    weights: str | None
+    adapt_seconds: float | None
+    uncertainty: PathLike | None
+    save_imaging: PathLike | None
+    compute: Compute | None
+    tiling: Tiling
+    form: OutputFormat
+    overwrite: bool
+    seed: int
+    progress: Progress
 
 
 @dataclass(frozen=True)
