@@ -92,6 +92,40 @@ class OutputFormat:
         )
 
 
+def plan_tiles(
+    fitted: FittedMethod,
+    area: PixelWindow,
+    *,
+    bands: int,
+    ratio: int,
+    compute: Compute,
+    tiling: Tiling = Tiling(),
+    layers: int = 1,
+) -> TilePlan:
+    """The tiles asked for, or those that fit into memory with the overlap that a method needs.
+
+    Args:
+        fitted: The method.
+        area: What is fused, in HSI pixels; only its size matters.
+        bands: C, of the fused image.
+        ratio: HSI pixel over fine pixel.
+        compute: With the memory that there is.
+        tiling: What was asked for.
+        layers: How many images are written.
+
+    Raises:
+        RequestError: The tile is too small for the overlap, or for the memory.
+    """
+    tile, overlap = tiling.tile, tiling.overlap
+    if overlap is None:
+        overlap = 2 * fitted.margin + BLEND_PIXELS
+    if tile is None:
+        size = (area.width, area.height)
+        tile = fitting_tile(layers * bands, size, ratio, overlap, compute.budget, fitted.bytes_a_pixel)
+    margin = min(fitted.margin, overlap // 2)
+    return TilePlan.make(area.width, area.height, ratio, tile=tile, overlap=overlap, margin=margin)
+
+
 WRITTEN_BESIDE = ("uncertainty", "save_imaging")
 """The `FuseOptions` that name a file to write beside the output."""
 
@@ -182,28 +216,6 @@ class Job:
         judged = (self.unadapted or self.method).method
         return Uncertainty.fit(judged, fitted, pair.patches, pair.imaging, compute=self.suited, seed=self.seed)
 
-    def plan(self, area: PixelWindow, bands: int, ratio: int, fitted: FittedMethod, layers: int = 1) -> TilePlan:
-        """The tiles asked for, or those that fit into memory with the overlap that the method needs.
-
-        Args:
-            area: What is fused, in HSI pixels; only its size matters.
-            bands: C, of the fused image.
-            ratio: HSI pixel over fine pixel.
-            fitted: The method.
-            layers: How many images are written.
-
-        Raises:
-            RequestError: The tile is too small for the overlap, or for the memory.
-        """
-        tile, overlap = self.tiling.tile, self.tiling.overlap
-        if overlap is None:
-            overlap = 2 * fitted.margin + BLEND_PIXELS
-        if tile is None:
-            size = (area.width, area.height)
-            tile = fitting_tile(layers * bands, size, ratio, overlap, self.compute.budget, fitted.bytes_a_pixel)
-        margin = min(fitted.margin, overlap // 2)
-        return TilePlan.make(area.width, area.height, ratio, tile=tile, overlap=overlap, margin=margin)
-
     def run(
         self,
         source: TileSource,
@@ -234,7 +246,10 @@ class Job:
             RequestError: The tile is too small for the overlap, or for the memory.
             WorkError: A tile is not finite, memory runs out, or reading or writing fails.
         """
-        plan = self.plan(area, bands, ratio, fitted, layers=1 if beside is None else 2)
+        layers = 1 if beside is None else 2
+        plan = plan_tiles(
+            fitted, area, bands=bands, ratio=ratio, compute=self.compute, tiling=self.tiling, layers=layers
+        )
         redone = fuse_tiles(
             source, fitted, plan, sink, bands=bands, compute=self.suited, progress=progress, stage=stage, beside=beside
         )
