@@ -19,10 +19,10 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.windows import Window
 
 from hsfuse.errors import OutputError, WorkError
-from hsfuse.files import check_target, move_together, shown, temporary_folder
+from hsfuse.files import check_target, move_together, require_room, shown, temporary_folder
 from hsfuse.scenes.cog_options import BLOCK, checked_options, copy_options
 from hsfuse.scenes.composite import NATURAL_NM, nearest_bands
-from hsfuse.scenes.raster import RASTER_ERRORS, gdal_environment, open_dataset
+from hsfuse.scenes.raster import RASTER_ERRORS, gdal_environment, open_dataset, reason_of
 
 if TYPE_CHECKING:
     import os
@@ -244,24 +244,11 @@ class CogWriter:
         tiles = math.ceil(self.grid.width / BLOCK) * math.ceil(self.grid.height / BLOCK)
         cube = len(self.bands) * tiles * BLOCK**2 * np.dtype(self.encoding.dtype).itemsize
         # The cube, a third of it for overviews, and the same again for an output that may not compress.
-        needed = 2 * cube * 4 // 3
-        free = shutil.disk_usage(self.path.parent).free
-        if free < needed:
-            raise WorkError(
-                f"{self.path.parent} has {free / 2**20:.0f} MB free where {needed / 2**20:.0f} MB are needed "
-                f"to write {self.path.name}: free some, or write elsewhere"
-            )
+        require_room(self.path.parent, 2 * cube * 4 // 3, f"to write {self.path.name}", "write elsewhere")
 
     def _create(self) -> Any:
-        return open_dataset(
-            self._temporary, "w", driver="GTiff",
-            width=self.grid.width, height=self.grid.height, count=len(self.bands), dtype=self.encoding.dtype,
-            crs=self.grid.crs, transform=self.grid.transform,
-            nodata=float(self.encoding.nodata[0]) if self._nodata_written else None,
-            tiled=True, blockxsize=BLOCK, blockysize=BLOCK, interleave="band", BIGTIFF="IF_SAFER",
-            # Left to itself GDAL takes four bands of bytes for red, green, blue and alpha.
-            photometric="MINISBLACK", ALPHA="NO",
-        )  # fmt: skip
+        nodata = float(self.encoding.nodata[0]) if self._nodata_written else None
+        return create_raster(self._temporary, self.grid, len(self.bands), self.encoding.dtype, nodata)
 
     def _describe(self, tags: Mapping[str, str]) -> None:
         dataset = self._dataset
@@ -289,8 +276,18 @@ class CogWriter:
         return finished
 
     def _failed(self, error: BaseException) -> str:
-        reason = " ".join(str(error.__cause__ or error).split())
-        return f"{self.path} could not be written ({reason}): see whether the disk is full; nothing was kept"
+        return f"{self.path} could not be written ({reason_of(error)}): see whether the disk is full; nothing was kept"
+
+
+def create_raster(path: Path, grid: Grid, bands: int, dtype: str, nodata: float | None) -> Any:
+    """A new tiled, uncompressed GeoTIFF, band by band, to write rows to."""
+    return open_dataset(
+        path, "w", driver="GTiff", width=grid.width, height=grid.height, count=bands, dtype=dtype,
+        crs=grid.crs, transform=grid.transform, nodata=nodata,
+        tiled=True, blockxsize=BLOCK, blockysize=BLOCK, interleave="band", BIGTIFF="IF_SAFER",
+        # Left to itself GDAL takes four bands of bytes for red, green, blue and alpha.
+        photometric="MINISBLACK", ALPHA="NO",
+    )  # fmt: skip
 
 
 def describe_bands(dataset: Any, bands: Bands) -> None:
