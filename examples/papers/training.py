@@ -188,7 +188,7 @@ def evaluate(test: WaldPair, chosen: ChosenMethod, options: argparse.Namespace) 
     fused = FusedArray(test.reference.shape)
     fitted = job.fit([block.patch], test.model)
     area = PixelWindow(0, 0, columns, rows)
-    job.run(BlockSource(block.pair), area, fitted, fused, bands=len(test.reference), ratio=ratio)
+    job.run(BlockSource(block.pair), area, fitted, [fused], bands=len(test.reference), ratio=ratio)
     return full_reference(fused.values, test.reference, fused.valid, ratio=ratio).summary()
 
 

@@ -22,6 +22,7 @@ from hsfuse.pairs.opening import refuse_to_replace_scenes, requested
 from hsfuse.pairs.pair import PairOptions
 from hsfuse.progress import SILENT
 from hsfuse.scenes import CogWriter
+from hsfuse.stages import Stages
 from hsfuse.training.adaptation import Adaptation, adapt
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from hsfuse.pairs.pair import Pair, PairRequest, PathLike
     from hsfuse.progress import Progress
     from hsfuse.scenes import SharpenedBands
+    from hsfuse.stages import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +102,9 @@ class FuseResult:
 
     displacement: dict[str, Any] | None
     """With `coregister` the displacement field that was measured, see `Coregistration.summary`; None without."""
+
+    stages: tuple[Stage, ...]
+    """Where the time went: what each stage worked and waited, s; stages overlap in time."""
 
     seconds: float
     """From opening to the finished file."""
@@ -170,7 +175,9 @@ def fuse(
     refuse_to_replace_scenes(wanted, tuple(targets.values()))
     _check_targets(targets, overwrite=overwrite)
     job = Job(choose_method(model, weights), compute or Compute(), tiling, seed)
-    found = opened(wanted, beside=output, compute=job.compute, progress=progress)
+    clock = Stages()
+    with clock.work("open and estimate"):
+        found = opened(wanted, beside=output, compute=job.compute, progress=progress)
     adapted: Adaptation | None = None
     if adapt_seconds is not None:
         job, adapted = adapt(found, job, adapt_seconds, progress=progress)
@@ -204,6 +211,7 @@ def fuse(
         adapted=adapted,
         shift=None if found.shift is None else (found.shift.x, found.shift.y),
         displacement=None if found.coregistration is None else found.coregistration.summary(),
+        stages=(clock.table[0], *run.stages),
         seconds=time.monotonic() - started,
         peak_memory_mb=peak_megabytes(),
         warnings=tuple(dict.fromkeys((*found.warnings, *(() if untrained is None else (untrained,)), *run.warnings))),

@@ -88,7 +88,7 @@ def fuse_arrays(
     area, used = pair.area, list(pair.scenes.hsi_bands)
     sink = FusedArray((len(used), area.height * ratio, area.width * ratio))
     fitted = job.fit(pair.patches, pair.imaging)
-    job.run(pair, area, fitted, sink, bands=len(used), ratio=ratio, progress=progress)
+    job.run(pair, area, fitted, [sink], bands=len(used), ratio=ratio, progress=progress)
     fused = np.full((len(hsi), *msi.shape[-2:]), np.nan, np.float32)
     fused[used] = np.where(sink.valid, sink.values, np.float32(np.nan))
     return fused

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from hsfuse.fusion.engine import SecondLayer, fuse_tiles
+from hsfuse.fusion.engine import ALONE, STAGES, fuse_tiles
 from hsfuse.fusion.memory import fitting_tile
+from hsfuse.fusion.tile_work import TileWork
 from hsfuse.fusion.tiles import TilePlan
 from hsfuse.fusion.uncertainty import TileUncertainty, Uncertainty
 from hsfuse.progress import SILENT
 from hsfuse.scenes import WARN_CLIPPED, CogWriter, Encoding, finish_all
 from hsfuse.scenes.cog_options import checked_options
+from hsfuse.stages import Stages
 from hsfuse.version import __version__
 
 if TYPE_CHECKING:
@@ -22,13 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hsfuse.fusion.compute import Compute
-    from hsfuse.fusion.engine import RowSink, TileSource
+    from hsfuse.fusion.engine import Crew, RowSink, TileSource
     from hsfuse.fusion.method import FittedMethod
     from hsfuse.fusion.methods import ChosenMethod
+    from hsfuse.fusion.tile_work import SecondRule
     from hsfuse.imaging import ImagingModel
     from hsfuse.pairs.pair import Pair, PathLike
     from hsfuse.progress import Progress
     from hsfuse.scenes import PixelWindow
+    from hsfuse.stages import Stage
     from hsfuse.subspace.patch import PairPatch
 
 BLEND_PIXELS = 4
@@ -168,6 +172,9 @@ class Run:
     found: tuple[str, ...] = ()
     """What else the user should know, sentences."""
 
+    stages: tuple[Stage, ...] = ()
+    """Where the time went."""
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences for the user."""
@@ -221,13 +228,15 @@ class Job:
         source: TileSource,
         area: PixelWindow,
         fitted: FittedMethod,
-        sink: RowSink,
+        sinks: Sequence[RowSink],
         *,
         bands: int,
         ratio: int,
-        beside: SecondLayer | None = None,
+        beside: SecondRule | None = None,
+        crew: Crew = ALONE,
+        align: int = 256,
         progress: Progress = SILENT,
-        stage: str = "fuse",
+        stages: Stages | None = None,
     ) -> Run:
         """Fuse an area tile by tile.
 
@@ -235,25 +244,27 @@ class Job:
             source: Gives both images under a window.
             area: What is fused, in HSI pixels; only its size matters.
             fitted: The method that `fit` gave.
-            sink: Takes the rows.
+            sinks: The first takes the rows of the fused image, the second those of `beside`.
             bands: C, of the fused image.
             ratio: HSI pixel over fine pixel.
             beside: What else is made of the tiles; nothing by default.
+            crew: Who computes.
+            align: Rows leave in multiples of this.
             progress: Observer of the work.
-            stage: What it is called there.
+            stages: Where the time goes is counted there.
 
         Raises:
             RequestError: The tile is too small for the overlap, or for the memory.
             WorkError: A tile is not finite, memory runs out, or reading or writing fails.
         """
-        layers = 1 if beside is None else 2
         plan = plan_tiles(
-            fitted, area, bands=bands, ratio=ratio, compute=self.compute, tiling=self.tiling, layers=layers
+            fitted, area, bands=bands, ratio=ratio, compute=self.compute, tiling=self.tiling, layers=len(sinks)
         )
+        work, clock = TileWork(fitted, self.suited, beside), Stages(*STAGES) if stages is None else stages
         redone = fuse_tiles(
-            source, fitted, plan, sink, bands=bands, compute=self.suited, progress=progress, stage=stage, beside=beside
+            source, work, plan, sinks, bands=bands, progress=progress, align=align, crew=crew, stages=clock
         )
-        return Run(plan, redone, self.suited)
+        return Run(plan, redone, self.suited, stages=clock.table)
 
     def write(
         self,
@@ -302,23 +313,29 @@ class Job:
                 stack.callback(writers[-1].discard)
             run = self._write(pair, writers, progress)
             finish_all(writers)
-        return run
+        return replace(run, stages=(*run.stages, *(stage for writer in writers for stage in writer.stages)))
 
     def _write(self, pair: Pair, writers: Sequence[CogWriter], progress: Progress) -> Run:
         """Fuse a pair into the first of the writers, and its standard deviations into the second, if there is one."""
         first, *second = writers
-        for block in pair.sample:
-            first.require_room(block.hsi, block.hsi_valid)
-        fitted, bands = self.fit(pair.patches, pair.imaging), len(pair.hsi_bands)
+        stages = Stages("fit", *STAGES)
+        with stages.work("fit"):
+            for block in pair.sample:
+                first.require_room(block.hsi, block.hsi_valid)
+            fitted, bands = self.fit(pair.patches, pair.imaging), len(pair.hsi_bands)
         for writer in writers:
             writer.tag({f"HSFUSE_{key}": value for key, value in fitted.facts.items()})
-        beside: SecondLayer | None = None
+        beside: SecondRule | None = None
         warned: tuple[str, ...] = ()
         for writer in second:
-            found = self.uncertainty(pair, fitted)
+            with stages.work("fit"):
+                found = self.uncertainty(pair, fitted)
             writer.tag({f"HSFUSE_{key}": value for key, value in found.facts.items()} | {"HSFUSE_OF": first.path.name})
-            beside, warned = SecondLayer(TileUncertainty(found, pair.for_fits), writer), found.warnings
-        run = self.run(pair, pair.area, fitted, first, bands=bands, ratio=pair.ratio, beside=beside, progress=progress)
+            beside, warned = TileUncertainty(found, pair.for_fits), found.warnings
+        run = self.run(
+            pair, pair.area, fitted, writers, bands=bands, ratio=pair.ratio, beside=beside, align=first.block,
+            progress=progress, stages=stages,
+        )  # fmt: skip
         return replace(run, clipped=first.clipped, facts=fitted.facts, found=warned)
 
     def _tags(self, pair: Pair) -> dict[str, str]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hsfuse.scenes.bands import Bands
     from hsfuse.scenes.encoding import Encoding
     from hsfuse.scenes.grid import Grid
+    from hsfuse.stages import Stage
 
 logger = logging.getLogger(__name__)
 
@@ -148,6 +149,11 @@ class CogWriter:
         return self._rows.block
 
     @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Where the time of encoding, packing and laying out went."""
+        return self._rows.stages.table
+
+    @property
     def next_row(self) -> int:
         """The row that is due next."""
         return self._rows.counts.rows + sum(len(valid) for _, valid in self._held)
@@ -222,7 +228,7 @@ class CogWriter:
         if self.next_row != self.grid.height:
             raise WorkError(f"{self.path}: only {self.next_row} of {self.grid.height} rows came: nothing was kept")
         try:
-            with gdal_environment():
+            with gdal_environment(), self._rows.stages.work("lay out"):
                 finished = self._laid_out()
                 _check_whole(finished)
         except (*RASTER_ERRORS, OSError) as error:

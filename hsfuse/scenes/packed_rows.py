@@ -13,6 +13,7 @@ from hsfuse.scenes.cog_layout import Level
 from hsfuse.scenes.cog_options import BLOCK, block_edge, raster_options
 from hsfuse.scenes.overviews import Overviews, band_groups
 from hsfuse.scenes.raster import open_dataset
+from hsfuse.stages import Stages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,6 +94,9 @@ class PackedRows:
     overviews: Overviews = field(init=False)
     """Of the image."""
 
+    stages: Stages = field(default_factory=lambda: Stages("encode", "compress and write", "overviews"), init=False)
+    """Where the time goes."""
+
     def __post_init__(self) -> None:
         size = self.grid.width, self.grid.height
         self.overviews = Overviews(self.folder, size, self.encoding, self.block, self._create_overview)
@@ -130,13 +134,17 @@ class PackedRows:
                 pixels = valid[here]
                 for bands in band_groups(len(values), pixels.size):
                     own = values[bands, here]
-                    encoded, clipped = self.encoding.select(bands).encode(own, pixels)
-                    whole = bool(pixels.all()) and bool(np.isfinite(own.sum(dtype=np.float64)))
+                    with self.stages.work("encode", own.nbytes):
+                        encoded, clipped = self.encoding.select(bands).encode(own, pixels)
+                        whole = bool(pixels.all()) and bool(np.isfinite(own.sum(dtype=np.float64)))
                     found.clipped += clipped
                     found.nodata |= not whole
-                    part.write(encoded, indexes=list(range(bands.start + 1, bands.stop + 1)), window=window)
-                    self.overviews.add(bands, encoded, whole=whole)
-                self.overviews.advance()
+                    with self.stages.work("compress and write", encoded.nbytes):
+                        part.write(encoded, indexes=list(range(bands.start + 1, bands.stop + 1)), window=window)
+                    with self.stages.work("overviews", encoded.nbytes):
+                        self.overviews.add(bands, encoded, whole=whole)
+                with self.stages.work("overviews"):
+                    self.overviews.advance()
             part.update_tags(**{_COUNTS: json.dumps(vars(found))})
         unfinished.rename(path)
         self.files.append(path)
