@@ -11,7 +11,8 @@ import torch
 from hsfuse.errors import RequestError
 from hsfuse.fusion.arrays import BlockSource, FusedArray
 from hsfuse.fusion.compute import Compute
-from hsfuse.fusion.job import Job, Tiling
+from hsfuse.fusion.job import Job
+from hsfuse.fusion.tiles import Tiling
 from hsfuse.metrics import full_reference
 from hsfuse.models.bands import BandNetwork
 from hsfuse.models.mgdunlss import MGDuNLSSConfig, MGDuNLSSNet
@@ -188,7 +189,7 @@ def evaluate(test: WaldPair, chosen: ChosenMethod, options: argparse.Namespace) 
     fused = FusedArray(test.reference.shape)
     fitted = job.fit([block.patch], test.model)
     area = PixelWindow(0, 0, columns, rows)
-    job.run(BlockSource(block.pair), area, fitted, [fused], bands=len(test.reference), ratio=ratio)
+    job.run(BlockSource(block.pair), area, fitted, fused, bands=len(test.reference), ratio=ratio)
     return full_reference(fused.values, test.reference, fused.valid, ratio=ratio).summary()
 
 

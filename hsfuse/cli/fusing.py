@@ -20,7 +20,7 @@ _MODEL, _RUN, _OUTPUT = "Model", "Run", "Output"
 
 
 _tiling = options.noun(
-    "tiling", "hsfuse.fusion.job.Tiling",
+    "tiling", "hsfuse.fusion.tiles.Tiling",
     (
         options.option("--tile", type=click.IntRange(1), metavar="N", group=_RUN,
                        help="Tile edge in HSI pixels.  [default: from the memory at hand]"),
@@ -65,6 +65,9 @@ _OPTIONS = (
     options.compute,
     options.seed,
     _form,
+    options.option("--resume", is_flag=True, group=_OUTPUT,
+                   help="Keep finished rows where the run breaks off, and go on with those of an earlier run of the "
+                   "same request."),
     options.overwrite,
 )  # fmt: skip
 

@@ -133,7 +133,7 @@ class ReducedResolution(Resolution):
         with Cost() as cost:
             fitted = job.fit([block.patch], self._model)
             run = job.run(
-                BlockSource(block.pair), PixelWindow(0, 0, columns, rows), fitted, [fused],
+                BlockSource(block.pair), PixelWindow(0, 0, columns, rows), fitted, fused,
                 bands=len(truth), ratio=ratio, progress=progress,
             )  # fmt: skip
         scores = full_reference(

@@ -9,8 +9,9 @@ import numpy as np
 
 from hsfuse.errors import PairError
 from hsfuse.fusion.compute import Compute
-from hsfuse.fusion.job import Job, Tiling
+from hsfuse.fusion.job import Job
 from hsfuse.fusion.methods import DEFAULT_METHOD, choose_method
+from hsfuse.fusion.tiles import Tiling
 from hsfuse.pairs.pair import Pair, PairRequest
 from hsfuse.progress import SILENT
 from hsfuse.scenes import MAX_RATIO, ScenePair
@@ -88,7 +89,7 @@ def fuse_arrays(
     area, used = pair.area, list(pair.scenes.hsi_bands)
     sink = FusedArray((len(used), area.height * ratio, area.width * ratio))
     fitted = job.fit(pair.patches, pair.imaging)
-    job.run(pair, area, fitted, [sink], bands=len(used), ratio=ratio, progress=progress)
+    job.run(pair, area, fitted, sink, bands=len(used), ratio=ratio, progress=progress)
     fused = np.full((len(hsi), *msi.shape[-2:]), np.nan, np.float32)
     fused[used] = np.where(sink.valid, sink.values, np.float32(np.nan))
     return fused

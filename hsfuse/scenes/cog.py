@@ -298,7 +298,8 @@ class CogWriter:
             dataset.colorinterp = [colours.get(index, ColorInterp.undefined) for index in range(len(self.bands))]
 
     def _failed(self, error: BaseException) -> str:
-        return f"{self.path} could not be written ({reason_of(error)}): see whether the disk is full; nothing was kept"
+        kept = "the finished rows were kept, and `resume` goes on" if self._kept else "nothing was kept"
+        return f"{self.path} could not be written ({reason_of(error)}): see whether the disk is full; {kept}"
 
 
 def describe_bands(dataset: Any, bands: Bands) -> None:

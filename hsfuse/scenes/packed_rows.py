@@ -16,7 +16,7 @@ from hsfuse.scenes.raster import open_dataset
 from hsfuse.stages import Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -63,6 +63,27 @@ class Counts:
         self.nodata |= others.nodata
 
 
+def keep_common_rows(folders: Sequence[Path]) -> None:
+    """Of what earlier runs have finished in folders, keep the rows that all of them have."""
+    finished = [_finished(folder) for folder in folders]
+    for parts in finished:
+        common = min(sum(heights.values()) for heights in finished)
+        first = 0
+        for path, height in parts.items():
+            first += height
+            if first > common:
+                path.unlink()
+
+
+def _finished(folder: Path) -> dict[Path, int]:
+    """The files of finished rows, top to bottom, and how many rows each has."""
+    found: dict[Path, int] = {}
+    while (path := folder / _PART.format(sum(found.values()))).is_file():
+        with open_dataset(path) as part:
+            found[path] = part.height
+    return found
+
+
 @dataclass(eq=False)
 class PackedRows:
     """Takes whole rows of blocks, top to bottom; each call makes a file, which appears once it is finished.
@@ -100,7 +121,7 @@ class PackedRows:
     def __post_init__(self) -> None:
         size = self.grid.width, self.grid.height
         self.overviews = Overviews(self.folder, size, self.encoding, self.block, self._create_overview)
-        while (path := self.folder / _PART.format(self.counts.rows)).is_file():
+        for path in _finished(self.folder):
             self._take_over(path)
 
     @property
