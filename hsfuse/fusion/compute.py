@@ -126,7 +126,7 @@ def peak_device_megabytes(device: torch.device) -> float | None:
 def forget_device_peak(device: torch.device) -> None:
     """Hand back what torch keeps of a card without using it, and measure its peak from now on."""
     if device.type == "cuda":
-        torch.cuda.init()  # without it there is no peak to forget, which is an error
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # without it there is no peak to forget, which is an error
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
 
