@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from hsfuse.progress import Progress
     from hsfuse.training.checkpoint import Record
     from hsfuse.training.distributed import Processes
+
+logger = logging.getLogger(__name__)
 
 OPPONENTS = ("bicubic", "gsa", "mtf-glp", "cnmf", "hysure", "bayes")
 """Methods that the trained network is held against, on the same patches."""
@@ -173,6 +176,7 @@ def train_reduced(
     plan.check(network.model)
     if plan.deterministic:
         check_deterministic(on)
+    logger.info("training %s on %s in %s", network.model, on, compute.exactness)
     key = _resume_key(wanted, network, plan, compute)
     found = [opened(one, compute=compute, progress=progress) for one in wanted]
     scenes = [ReducedPair(pair, seed=plan.seed) for pair in found]
