@@ -20,6 +20,7 @@ from hsfuse.errors import OutputError, RequestError, WeightsError, WorkError
 from hsfuse.models.weights import open_weights
 from hsfuse.pairs.pair import PairRequest
 from hsfuse.scenes import PixelWindow
+from hsfuse.training.objective import band_loss
 from hsfuse.training.start import ABLATIONS, NetworkRequest
 
 from .conftest import as_nouns
@@ -411,3 +412,23 @@ def test_the_papers_optimiser_brings_its_batch_rate_and_epochs(crops: Crops, tmp
         found = list(csv.DictReader(file))[-1]
     # 100 epochs of one step each, validated 20 times; the rate is halved once then
     assert (int(found["step"]), float(found["learning_rate"])) == (5, 5e-4)
+
+
+def test_steps_that_were_skipped_are_told_at_the_end(
+    crops: Crops, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def now_and_then(*given: Any, **settings: Any) -> torch.Tensor:
+        calls.append(1)
+        loss = band_loss(*given, **settings)
+        return loss * float("inf") if len(calls) == 2 else loss
+
+    monkeypatch.setattr("hsfuse.training.tasks.band_loss", now_and_then)
+    result = train(crops[:1], tmp_path / "w.safetensors", **QUICK)
+    assert (result.steps, result.skipped) == (3, 1)
+    told = "1 of 3 steps were skipped, since their loss or gradient was not finite"
+    assert told in result.warnings
+    with result.log.open(encoding="utf-8") as file:
+        assert [row["skipped"] for row in csv.DictReader(file)] == ["0", "0", "1", "1"]
+    assert all(torch.isfinite(value).all() for value in tensors(result.output).values())
