@@ -30,5 +30,7 @@ def float32_products(*, tf32: bool) -> Iterator[None]:
 @contextlib.contextmanager
 def full_float32(device: torch.device) -> Iterator[None]:
     """Neither half precision nor TF32, whatever the caller computes in: small differences of large numbers need it."""
-    with torch.autocast(device.type, enabled=False), float32_products(tf32=False):
+    knows_half = torch.amp.is_autocast_available(device.type)  # torch's meta device does not
+    full = torch.autocast(device.type, enabled=False) if knows_half else contextlib.nullcontext()
+    with full, float32_products(tf32=False):
         yield
