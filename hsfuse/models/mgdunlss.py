@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from hsfuse.imaging import upsample
+from hsfuse.models import cpu
 from hsfuse.models.attention import CrissCrossAttention
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.subspace.linear_model import SceneCondition, SubspaceInputs
+
+_FEW = 8
+"""Features of which a convolution along the bands as well is slow on the CPU."""
 
 
 class BSRU(nn.Module):
@@ -47,7 +52,12 @@ class BSRU(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """(B, L_in, bands, H, W) to (B, L_out, bands, H, W)."""
-        *gates, state_candidate, output_candidate = self.gates_and_candidates(feature).chunk(6, dim=1)
+        every = self._convolved(feature)
+        if cpu.serves(every):
+            from hsfuse.models.cpu.launch import recurrence  # noqa: PLC0415 (numba takes a second)
+
+            return recurrence(every.float())
+        *gates, state_candidate, output_candidate = every.chunk(6, dim=1)
         update, reset, update_back, reset_back = (torch.sigmoid(gate) for gate in gates)
         state_candidate, output_candidate = torch.tanh(state_candidate), torch.tanh(output_candidate)
         forward = _light_recurrence(update, state_candidate, reverse=False)
@@ -57,6 +67,20 @@ class BSRU(nn.Module):
             + reset_back * backward
             + (2 - reset - reset_back) * output_candidate  # equation 16, both directions
         )
+
+    def _convolved(self, feature: Tensor) -> Tensor:
+        """All six before their sigmoid and tanh, (B, 6 L_out, bands, H, W)."""
+        layer = self.gates_and_candidates
+        if feature.device.type != "cpu" or feature.shape[1] > _FEW:
+            every: Tensor = layer(feature)
+            return every
+        # On the CPU convolutions of few features reach a third of what others do: neighbouring bands are more of them.
+        bands = feature.shape[2]
+        padded = F.pad(feature.transpose(1, 2), (0, 0, 0, 0, 0, 0, 1, 1))
+        beside = torch.cat([padded[:, shift : shift + bands] for shift in range(3)], dim=2)
+        weight = layer.weight.transpose(1, 2).flatten(1, 2)
+        every = F.conv2d(beside.flatten(0, 1), weight, padding=1)
+        return every.reshape(len(feature), bands, *every.shape[1:]).transpose(1, 2)
 
 
 def _light_recurrence(update: Tensor, candidate: Tensor, *, reverse: bool) -> Tensor:
