@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
     from hsfuse.subspace.linear_model import SceneCondition, SubspaceInputs
 
-_FEW = 8
-"""Features of which a convolution along the bands as well is slow on the CPU."""
+_FEW_FEATURES, _FEW_PIXELS = 8, 128**2
+"""At most so many, or so many in an image that is alone, and torch's 3-D convolution is two to three times slower on
+the CPU than a 2-D one of as many products (measured with torch 2.13)."""
 
 
 class BSRU(nn.Module):
@@ -71,16 +72,17 @@ class BSRU(nn.Module):
     def _convolved(self, feature: Tensor) -> Tensor:
         """All six before their sigmoid and tanh, (B, 6 L_out, bands, H, W)."""
         layer = self.gates_and_candidates
-        if feature.device.type != "cpu" or feature.shape[1] > _FEW:
+        batch, features, bands, height, width = feature.shape
+        slow = features <= _FEW_FEATURES or (batch == 1 and height * width <= _FEW_PIXELS)
+        if feature.device.type != "cpu" or not slow:
             every: Tensor = layer(feature)
             return every
-        # On the CPU convolutions of few features reach a third of what others do: neighbouring bands are more of them.
-        bands = feature.shape[2]
+        # The bands beside a band are more features of it
         padded = F.pad(feature.transpose(1, 2), (0, 0, 0, 0, 0, 0, 1, 1))
         beside = torch.cat([padded[:, shift : shift + bands] for shift in range(3)], dim=2)
         weight = layer.weight.transpose(1, 2).flatten(1, 2)
         every = F.conv2d(beside.flatten(0, 1), weight, padding=1)
-        return every.reshape(len(feature), bands, *every.shape[1:]).transpose(1, 2)
+        return every.reshape(batch, bands, *every.shape[1:]).transpose(1, 2)
 
 
 def _light_recurrence(update: Tensor, candidate: Tensor, *, reverse: bool) -> Tensor:
