@@ -6,6 +6,8 @@
 import torch
 from torch import Tensor
 
+from hsfuse.scan import available_backends
+
 LEAST_PIXELS = 64
 """Of an image: fewer do not fill a vector."""
 
@@ -17,4 +19,5 @@ def serves(image: Tensor) -> bool:
         and image.dtype != torch.float64
         and not image.requires_grad
         and image.shape[-2] * image.shape[-1] >= LEAST_PIXELS
+        and not available_backends("cpu")["numba"]
     )
