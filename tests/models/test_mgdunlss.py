@@ -136,6 +136,23 @@ def test_an_untrained_subspace_network_is_the_linear_estimate():
     torch.testing.assert_close(network(inputs, condition), inputs.initial)
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_a_network_says_the_same_with_and_without_gradients(half):
+    """Under autocast only convolutions are in bfloat16."""
+    torch.manual_seed(0)
+    network = SubspaceMGDuNLSSNet(SubspaceMGDuNLSSConfig(subspace=4, stages=2))
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    inputs, condition = subspace_case()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+        with torch.no_grad():
+            compiled = network(inputs, condition)
+        expected = network(inputs, condition)
+    assert expected.requires_grad
+    correction = float((expected.detach() - inputs.initial).std())
+    assert float((compiled - expected.detach()).abs().max()) < (0.1 if half else 1e-4) * correction
+
+
 def test_corrections_are_in_units_of_the_residual():
     inputs, condition = subspace_case(batch=1)
     network = SubspaceMGDuNLSSNet(SubspaceMGDuNLSSConfig(subspace=4, stages=1, features=8))
