@@ -78,7 +78,7 @@ def explain_backend(
 def _place(device: torch.device | str) -> torch.device:
     """The device with its index: what works on one card need not work on the next."""
     place = torch.device(device)
-    if place.type == "cuda" and place.index is None and torch.cuda.is_available():
+    if str(place) == "cuda" and torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     return place
 

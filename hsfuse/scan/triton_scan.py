@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hsfuse.scan.arguments import ScanArguments
 from hsfuse.scan.probe import trouble_with
 from hsfuse.scan.triton_kernels import carry, chunk_ends, scan_back, scan_chunks
+
+if TYPE_CHECKING:
+    from hsfuse.scan.arguments import ScanArguments
 
 _TILE = 512
 """Elements of (channels, steps) that a warp holds, 16 a thread: of 8, 16 and 32, those that need the fewest
@@ -75,8 +77,9 @@ class _ScanFunction(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dy: Tensor, d_last: Tensor) -> tuple[Tensor | None, ...]:
-        *operands, starts = ctx.saved_tensors
-        return (*_Scan(*operands, ctx.softplus).backward(dy.contiguous(), d_last.contiguous(), starts), None)
+        u, delta, A, B, C, D, bias, starts = ctx.saved_tensors
+        scan = _Scan(u, delta, A, B, C, D, bias, ctx.softplus)
+        return (*scan.backward(dy.contiguous(), d_last.contiguous(), starts), None)
 
 
 @dataclass(frozen=True)
