@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 from hsfuse.version import __version__
 
 if TYPE_CHECKING:
-    from hsfuse.commands.batch import BatchEntry, BatchOutcome, batch
     from hsfuse.commands.compare import Comparison, compare
     from hsfuse.commands.doctor import Diagnosis, doctor
     from hsfuse.commands.estimate import EstimateResult, estimate
     from hsfuse.commands.evaluate import Evaluation, evaluate
-    from hsfuse.commands.fuse import FuseResult, fuse
+    from hsfuse.commands.fuse import FuseResult, batch, fuse
     from hsfuse.commands.info import Info, info
     from hsfuse.commands.quicklook import Quicklook, quicklook
     from hsfuse.commands.sensors import list_sensors, show_sensor
@@ -31,9 +30,11 @@ if TYPE_CHECKING:
     from hsfuse.commands.weights import list_weights, show_weights, verify_weights
     from hsfuse.errors import HsfuseError, RequestError, WorkError
     from hsfuse.fusion.arrays import fuse_arrays
+    from hsfuse.fusion.batch import BatchEntry, BatchOutcome
     from hsfuse.fusion.compute import Compute
-    from hsfuse.fusion.job import OutputFormat, Tiling
+    from hsfuse.fusion.job import OutputFormat
     from hsfuse.fusion.opening import open_pair
+    from hsfuse.fusion.tiles import Tiling
     from hsfuse.imaging import ImagingModel, SensorTable
     from hsfuse.pairs.pair import Pair, PairRequest
     from hsfuse.progress import SILENT, Progress
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from hsfuse.training.start import NetworkRequest, TrainingPlan
 
 _HOMES = {
-    "BatchEntry": "commands.batch",
-    "BatchOutcome": "commands.batch",
+    "BatchEntry": "fusion.batch",
+    "BatchOutcome": "fusion.batch",
     "Comparison": "commands.compare",
     "Compute": "fusion.compute",
     "Diagnosis": "commands.doctor",
@@ -63,11 +64,11 @@ _HOMES = {
     "SILENT": "progress",
     "SensorTable": "imaging",
     "Simulation": "commands.simulate",
-    "Tiling": "fusion.job",
+    "Tiling": "fusion.tiles",
     "TrainResult": "commands.train_reduced",
     "TrainingPlan": "training.start",
     "WorkError": "errors",
-    "batch": "commands.batch",
+    "batch": "commands.fuse",
     "compare": "commands.compare",
     "doctor": "commands.doctor",
     "estimate": "commands.estimate",

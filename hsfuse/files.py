@@ -138,6 +138,26 @@ def _kept(target: Path, copy: Path) -> Path | None:
     return copy
 
 
+def require_room(folder: Path, needed: float, purpose: str, way_out: str) -> None:
+    """See to it that a disk has room before anything is written to it.
+
+    Args:
+        folder: On the disk.
+        needed: Bytes.
+        purpose: What for, such as `to write out.tif`.
+        way_out: What else the user can do.
+
+    Raises:
+        WorkError: It has not.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise WorkError(
+            f"{shown(folder)} has {free / 2**20:.0f} MB free where {needed / 2**20:.0f} MB are needed {purpose}: "
+            f"free some, or {way_out}"
+        )
+
+
 def temporary_folder(target: Path) -> Path:
     """A new empty folder beside a target, for what is unfinished of it.
 

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from hsfuse.cli import options, signals
 from hsfuse.cli.console import ExitStatus
-from hsfuse.cli.fuse import fuse, tell
+from hsfuse.cli.fusing import fuse_words, tell
 from hsfuse.cli.parameter_types import ShardType
 from hsfuse.cli.table import read_rows
 from hsfuse.errors import RequestError
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from hsfuse.cli.console import Console
     from hsfuse.cli.options import GroupedOption
     from hsfuse.cli.table import Row
-    from hsfuse.commands.batch import BatchEntry, BatchOutcome
+    from hsfuse.commands.fuse import FuseResult
+    from hsfuse.fusion.batch import BatchEntry, BatchOutcome
 
 _BATCH = "Batch"
 _OF_A_PAIR = ("hsi", "msi", "output")
@@ -32,7 +33,7 @@ _SEVERAL = "|"
 
 def _defaults(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options of fuse that hold for every row that does not say else."""
-    for parameter in reversed(options.own_options(fuse)):
+    for parameter in reversed(options.own_options(fuse_words)):
         if parameter.name not in _OF_A_PAIR:
             own = copy.copy(parameter)
             own.callback = None  # the row's does it
@@ -64,7 +65,7 @@ def batch(console: Console, table: str, folder: str, shard: tuple[int, int], **_
     Example:
       hsfuse batch pairs.csv -o fused --model bayes > fused.jsonl
     """
-    from hsfuse.commands.batch import batch as run  # noqa: PLC0415 (imports torch)
+    from hsfuse.commands.fuse import batch as run  # noqa: PLC0415 (imports torch)
 
     rows = read_rows(table, needed=_OF_A_PAIR[:2], known=_columns())
     lines, entries = [row.line for row in rows], _entries(table, rows, Path(folder))
@@ -80,7 +81,7 @@ def batch(console: Console, table: str, folder: str, shard: tuple[int, int], **_
         raise click.exceptions.Exit(ExitStatus.FAILED)
 
 
-def _report(console: Console, line: int, outcome: BatchOutcome) -> None:
+def _report(console: Console, line: int, outcome: BatchOutcome[FuseResult]) -> None:
     entry, result = outcome.entry, outcome.result
     error = None if outcome.error is None else console.failure(outcome.error)
     if result is not None:
@@ -92,7 +93,7 @@ def _report(console: Console, line: int, outcome: BatchOutcome) -> None:
 
 def _columns() -> dict[str, tuple[GroupedOption, bool]]:
     """Every name of an option of fuse, with whether it says no."""
-    known = options.own_options(fuse)
+    known = options.own_options(fuse_words)
     return {option.column: (option, False) for option in known} | {
         name.lstrip("-"): (option, True) for option in known for name in option.secondary_opts
     }
@@ -125,7 +126,7 @@ def _entries(table: str, rows: list[Row], folder: Path) -> list[BatchEntry]:
 
 def _entry(row: Row, given: Mapping[str, Any], beside: Path, folder: Path) -> BatchEntry:
     """One row, parsed as fuse parses its words."""
-    from hsfuse.commands.batch import BatchEntry  # noqa: PLC0415 (imports torch)
+    from hsfuse.fusion.batch import BatchEntry  # noqa: PLC0415 (imports torch)
     from hsfuse.scenes import short_name  # noqa: PLC0415 (imports rasterio)
 
     missing = [name for name in _OF_A_PAIR[:2] if name not in row.cells]
@@ -137,18 +138,8 @@ def _entry(row: Row, given: Mapping[str, Any], beside: Path, folder: Path) -> Ba
         option, negated = known[column]
         values[str(option.name)] = _value(option, text, beside, folder, negated=negated)
     values.setdefault("output", str(folder / f"{short_name(row.cells['hsi'])}.tif"))
-    choices = options.as_nouns(fuse, fuse.make_context("fuse", [], default_map=values).params)
-    return BatchEntry(
-        choices.pop("pair"),
-        choices.pop("output"),
-        choices,
-        name=f"line {row.line}",
-        writes=tuple(
-            Path(values[str(option.name)])
-            for option in options.own_options(fuse)
-            if option.writes and option.name != "output" and values.get(str(option.name))
-        ),
-    )
+    choices = options.as_nouns(fuse_words, fuse_words.make_context("fuse", [], default_map=values).params)
+    return BatchEntry(choices.pop("pair"), choices.pop("output"), choices, name=f"line {row.line}")
 
 
 def _value(option: GroupedOption, text: str, beside: Path, folder: Path, *, negated: bool) -> Any:

@@ -8,65 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hsfuse.cli import options
-from hsfuse.cli.parameter_types import DurationType
+from hsfuse.cli.fusing import fusing, tell
 
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
-    from hsfuse.commands.fuse import FuseResult
     from hsfuse.pairs.pair import PairRequest
-
-_MODEL, _RUN, _OUTPUT = "Model", "Run", "Output"
-
-
-_tiling = options.noun(
-    "tiling", "hsfuse.fusion.job.Tiling",
-    (
-        options.option("--tile", type=click.IntRange(1), metavar="N", group=_RUN,
-                       help="Tile edge in HSI pixels.  [default: from the memory at hand]"),
-        options.option("--overlap", type=click.IntRange(0), metavar="N", group=_RUN,
-                       help="Overlap of tiles in HSI pixels.  [default: what the method needs]"),
-    ),
-)  # fmt: skip
-_form = options.noun(
-    "form", "hsfuse.fusion.job.OutputFormat",
-    (
-        options.option("--dtype", metavar="NAME", group=_OUTPUT,
-                       help="Of the output, such as int16.  [default: the HSI's]"),
-        options.option("--nodata", type=float, metavar="V", help="Of the output.  [default: the HSI's]", group=_OUTPUT),
-        options.option("--scale", type=float, metavar="S", group=_OUTPUT,
-                       help="Of the output's numbers: value = number · scale + offset.  [default: the HSI's]"),
-        options.option("--offset", type=float, metavar="O", help="As --scale.  [default: the HSI's]", group=_OUTPUT),
-        options.option("--allow-clipping", is_flag=True, group=_OUTPUT,
-                       help="Go on where the type cannot hold more than 1 % of the values."),
-        options.pairs("--co", "creation_options", group=_OUTPUT,
-                      help="Creation option of GDAL's COG driver, repeatable."),
-    ),
-)  # fmt: skip
 
 
 @options.command("fuse")
-@options.pair
-@options.option("-o", "--output", required=True, metavar="OUT.tif", help="The COG to write.", group=_OUTPUT)
-@options.option("--model", default="stack", metavar="NAME",
-                help="stack (several, weighted as suits the scene), mgdunlss, ssrfn, bayes, hysure, cnmf, gsa, "
-                "mtf-glp, mtf-glp-subspace or bicubic.",
-                group=_MODEL)  # fmt: skip
-@options.option("--weights", metavar="FILE",
-                help="Weights file, or the name of a bundled one.  [default: the model's universal weights]",
-                group=_MODEL)  # fmt: skip
-@options.option("--adapt", "adapt_seconds", type=DurationType(), metavar="TIME",
-                help="First fine-tune the weights on this pair at reduced resolution, such as 5m; kept only if better "
-                "on a held-back part.  [default: off]", group=_MODEL)  # fmt: skip
-@options.option("--uncertainty", metavar="FILE.tif", group=_OUTPUT,
-                help="Also write the standard deviation of every value, calibrated on the scene itself: a float32 COG "
-                "on the same grid.  [default: off]")  # fmt: skip
-@options.option("--save-imaging", metavar="FILE.json", group=_OUTPUT,
-                help="Also write the SRF, PSF and shift that were used, as estimate does.  [default: off]")  # fmt: skip
-@_tiling
-@options.compute
-@options.seed
-@_form
-@options.overwrite
+@fusing
 def fuse(console: Console, pair: PairRequest, output: str, **choices: Any) -> None:
     """Fuse a hyperspectral and a multispectral scene of the same place.
 
@@ -78,6 +28,8 @@ def fuse(console: Console, pair: PairRequest, output: str, **choices: Any) -> No
     """
     from hsfuse.commands.fuse import fuse as run  # noqa: PLC0415 (imports torch)
 
+    if choices["resume"]:
+        console.keeps("the finished rows were kept, and the same command goes on with the rest")
     result = run(pair, output, progress=console.progress(), **choices)
     tell(console, result)
     console.result(
@@ -88,19 +40,3 @@ def fuse(console: Console, pair: PairRequest, output: str, **choices: Any) -> No
             + ("" if result.uncertainty is None else f"; standard deviations: {result.uncertainty}")
         ),
     )
-
-
-def tell(console: Console, result: FuseResult) -> None:
-    """What a user should know of one fused pair, and its details, on stderr."""
-    console.warnings(result.warnings)
-    if result.adapted is not None:
-        console.note(result.adapted.sentence)
-    console.detail(
-        f"{result.tiles} tiles of {result.tile} HSI pixels, overlap {result.overlap}, on {result.device} in "
-        f"{result.precision}; HSI {'resampled' if result.hsi_resampled else 'as it is'}, "
-        f"MSI {'resampled' if result.resampled else 'as it is'}"
-    )
-    for group in result.sharpened:
-        console.detail(f"sharpened: {group.sentence}")
-    for name, value in result.fitted.items():
-        console.detail(f"{name}: {value}")

@@ -10,7 +10,7 @@ import click
 
 from hsfuse.cli import options
 from hsfuse.cli.console import ExitStatus
-from hsfuse.cli.fuse import fuse
+from hsfuse.cli.fusing import fuse_words
 from hsfuse.cli.words import as_options
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def info(console: Console, scenes: tuple[str, ...]) -> None:
 
 def _of_fuse(sentence: str) -> str:
     """What is said of a pair speaks of the options of the command that would fuse it."""
-    return as_options(sentence, options.option_names(fuse))
+    return as_options(sentence, options.option_names(fuse_words))
 
 
 def _numbers(values: Iterable[float] | None) -> list[float | None] | None:

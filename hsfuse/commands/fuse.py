@@ -1,32 +1,44 @@
-"""`hsfuse fuse`: two co-registered scenes in, a georeferenced high-resolution hyperspectral COG out."""
+"""`hsfuse fuse`: two co-registered scenes in, a georeferenced high-resolution hyperspectral COG out; `hsfuse batch`:
+the same of many pairs.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from hsfuse.errors import RequestError
-from hsfuse.files import check_target, shown, written_whole
+from hsfuse.files import shown, written_whole
+from hsfuse.fusion.batch import run_batch
+from hsfuse.fusion.cluster import Cluster
 from hsfuse.fusion.compute import Compute
-from hsfuse.fusion.job import Job, OutputFormat, Tiling
+from hsfuse.fusion.engine import ALONE
+from hsfuse.fusion.job import FuseOptions, Job, OutputFormat, Run
 from hsfuse.fusion.memory import peak_megabytes
 from hsfuse.fusion.methods import DEFAULT_METHOD, choose_method
 from hsfuse.fusion.opening import opened
+from hsfuse.fusion.tiles import Tiling
+from hsfuse.fusion.unfinished import is_finished, request_key
 from hsfuse.pairs.opening import refuse_to_replace_scenes, requested
+from hsfuse.pairs.pair import PairOptions, PairRequest
 from hsfuse.progress import SILENT
 from hsfuse.scenes import CogWriter
+from hsfuse.stages import Stages
 from hsfuse.training.adaptation import Adaptation, adapt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Unpack
 
-    from hsfuse.pairs.pair import Pair, PairOptions, PairRequest, PathLike
+    from hsfuse.fusion.batch import BatchEntry, BatchOutcome
+    from hsfuse.fusion.engine import Crew
+    from hsfuse.pairs.pair import Pair, PathLike
     from hsfuse.progress import Progress
     from hsfuse.scenes import SharpenedBands
+    from hsfuse.stages import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +76,7 @@ class FuseResult:
     """`fp32`, `bf16` or `fp16`."""
 
     tiles: int
-    """How many."""
+    """How many; 0 where the output of the very request was there already (`resume`)."""
 
     tile: int
     """Edge in HSI pixels."""
@@ -96,6 +108,9 @@ class FuseResult:
     displacement: dict[str, Any] | None
     """With `coregister` the displacement field that was measured, see `Coregistration.summary`; None without."""
 
+    stages: tuple[Stage, ...]
+    """Where the time went: what each stage worked and waited, s; stages overlap in time."""
+
     seconds: float
     """From opening to the finished file."""
 
@@ -106,46 +121,16 @@ class FuseResult:
     """Sentences for the user."""
 
 
-@overload
-def fuse(
-    pair: Pair | PairRequest,
-    output: PathLike,
-    /,
-    *,
-    model: str = ...,
-    weights: str | None = ...,
-    adapt_seconds: float | None = ...,
-    uncertainty: PathLike | None = ...,
-    save_imaging: PathLike | None = ...,
-    compute: Compute | None = ...,
-    tiling: Tiling = ...,
-    form: OutputFormat = ...,
-    overwrite: bool = ...,
-    seed: int = ...,
-    progress: Progress = ...,
-) -> FuseResult: ...
+class _PathOptions(FuseOptions, PairOptions, total=False):
+    """Keywords of `fuse` for a pair that is given by its paths."""
 
 
 @overload
-def fuse(
-    hsi: PathLike,
-    msi: PathLike,
-    output: PathLike,
-    /,
-    *,
-    model: str = ...,
-    weights: str | None = ...,
-    adapt_seconds: float | None = ...,
-    uncertainty: PathLike | None = ...,
-    save_imaging: PathLike | None = ...,
-    compute: Compute | None = ...,
-    tiling: Tiling = ...,
-    form: OutputFormat = ...,
-    overwrite: bool = ...,
-    seed: int = ...,
-    progress: Progress = ...,
-    **options: Unpack[PairOptions],
-) -> FuseResult: ...
+def fuse(pair: Pair | PairRequest, output: PathLike, /, **choices: Unpack[FuseOptions]) -> FuseResult: ...
+
+
+@overload
+def fuse(hsi: PathLike, msi: PathLike, output: PathLike, /, **choices: Unpack[_PathOptions]) -> FuseResult: ...
 
 
 def fuse(
@@ -160,6 +145,8 @@ def fuse(
     compute: Compute | None = None,
     tiling: Tiling = Tiling(),  # noqa: B008 (frozen)
     form: OutputFormat = OutputFormat(),  # noqa: B008
+    dask: str | None = None,
+    resume: bool = False,
     overwrite: bool = False,
     seed: int = 0,
     progress: Progress = SILENT,
@@ -179,6 +166,9 @@ def fuse(
         compute: Device, precision and memory; chosen by default.
         tiling: Size and overlap of tiles; chosen by default.
         form: Type, nodata and options of the output; by default the HSI's.
+        dask: Address of a Dask scheduler whose workers compute the tiles; inputs must be called the same there.
+        resume: Keep what is finished where the run breaks off, and go on with what an earlier one of the same request
+            has finished, with the same bytes in the end. An output that it had finished is left as it is.
         overwrite: Replace existing outputs.
         seed: Of whatever is drawn at random: the noise that calibration and `adapt_seconds` restore, and training.
         progress: Observer of the work.
@@ -190,20 +180,41 @@ def fuse(
     """
     started = time.monotonic()
     wanted, (output,) = requested(pair, paths, options, after=1)
-    refuse_to_replace_scenes(wanted, tuple(path for path in (output, uncertainty, save_imaging) if path is not None))
-    _check_targets({"output": output, "uncertainty": uncertainty, "save_imaging": save_imaging}, overwrite=overwrite)
+    if dask is not None and isinstance(wanted, PairRequest):
+        wanted = wanted.seen_from_anywhere()
+    named = {"output": output, "uncertainty": uncertainty, "save_imaging": save_imaging}
+    targets = {name: path for name, path in named.items() if path is not None}
+    refuse_to_replace_scenes(wanted, tuple(targets.values()))
     job = Job(choose_method(model, weights), compute or Compute(), tiling, seed)
-    found = opened(wanted, beside=output, compute=job.compute, progress=progress)
+    key = None
+    if resume:
+        if adapt_seconds is not None:
+            raise RequestError("`resume` cannot go on with weights of `adapt_seconds`: leave one of them out")
+        key = request_key(_request(wanted), **job.told, form=asdict(form), uncertainty=uncertainty is not None)
+    there = key is not None and all(is_finished(Path(path), key) for path in (output, uncertainty) if path is not None)
+    if not there:
+        _check_targets(targets, overwrite=overwrite)
+    clock = Stages()
+    with clock.work("open and estimate"):
+        found = opened(wanted, beside=output, compute=job.compute, progress=progress)
     adapted: Adaptation | None = None
     if adapt_seconds is not None:
         job, adapted = adapt(found, job, adapt_seconds, progress=progress)
     tags = {} if adapted is None else {"HSFUSE_ADAPTED": adapted.sentence}
-    with contextlib.ExitStack() as beside:  # moved into place last: without the output it is not kept either
-        if save_imaging is not None:
+    with (
+        _crew(None if there else dask) as crew,
+        contextlib.ExitStack() as beside,
+    ):  # moved into place last: without the output it is not kept either
+        if save_imaging is not None and not (there and Path(save_imaging).exists()):
             found.imaging_on_hsi.save(beside.enter_context(written_whole(save_imaging, overwrite=overwrite)))
-        run = job.write(
-            found, output, uncertainty=uncertainty, form=form, tags=tags, overwrite=overwrite, progress=progress
-        )
+        run = (
+            Run(None, 0, job.suited, found=(_there(output),))
+            if there
+            else job.write(
+                found, output, uncertainty=uncertainty, form=form, tags=tags, overwrite=overwrite, resume=key,
+                crew=crew, progress=progress,
+            )
+        )  # fmt: skip
     untrained = job.method.untrained_ratio(found.ratio)
     return FuseResult(
         output=Path(output),
@@ -216,9 +227,9 @@ def fuse(
         weights=None if job.method.weights is None else job.method.weights.name,
         device=run.compute.device,
         precision=run.compute.precision,
-        tiles=len(run.plan),
-        tile=run.plan.rows.tile,
-        overlap=run.plan.rows.overlap,
+        tiles=0 if run.plan is None else len(run.plan),
+        tile=0 if run.plan is None else run.plan.rows.tile,
+        overlap=0 if run.plan is None else run.plan.rows.overlap,
         resampled=found.scenes.resampled,
         sharpened=found.scenes.msi.sharpened,
         hsi_resampled=found.scenes.places is not None,
@@ -227,13 +238,49 @@ def fuse(
         adapted=adapted,
         shift=None if found.shift is None else (found.shift.x, found.shift.y),
         displacement=None if found.coregistration is None else found.coregistration.summary(),
+        stages=(clock.table[0], *run.stages),
         seconds=time.monotonic() - started,
         peak_memory_mb=peak_megabytes(),
         warnings=tuple(dict.fromkeys((*found.warnings, *(() if untrained is None else (untrained,)), *run.warnings))),
     )
 
 
-def _check_targets(targets: Mapping[str, PathLike | None], *, overwrite: bool) -> None:
+def batch(
+    entries: Iterable[BatchEntry], *, shard: tuple[int, int] = (1, 1), progress: Progress = SILENT
+) -> Iterator[BatchOutcome[FuseResult]]:
+    """Fuse many pairs, one after another; what one takes of memory is given back before the next.
+
+    Entries whose files are there already are skipped, unless their `choices` say `overwrite`. Nothing is fused before
+    the first outcome is asked for.
+
+    Args:
+        entries: In the order of the outcomes.
+        shard: (k, n): only every n-th entry from the k-th on, for n processes that share the entries.
+        progress: Observer of the work; a note begins and ends each pair.
+
+    Returns:
+        An outcome an entry of the shard, as soon as it is known.
+
+    Raises:
+        RequestError: Two entries write one file, also of different shards, one would write over a scene of another, or
+            a folder cannot be made; nothing was fused.
+    """
+    return run_batch(entries, fuse, shard=shard, progress=progress)
+
+
+def _crew(dask: str | None) -> contextlib.AbstractContextManager[Crew]:
+    return contextlib.nullcontext(ALONE) if dask is None else Cluster(dask)
+
+
+def _request(pair: Pair | PairRequest) -> PairRequest:
+    return pair if isinstance(pair, PairRequest) else pair.request
+
+
+def _there(output: PathLike) -> str:
+    return f"{shown(output)} is there already, whole, as this very request makes it: nothing was left to do"
+
+
+def _check_targets(targets: Mapping[str, PathLike], *, overwrite: bool) -> None:
     """Find out early whether all files could be written.
 
     Raises:
@@ -241,12 +288,7 @@ def _check_targets(targets: Mapping[str, PathLike | None], *, overwrite: bool) -
     """
     names: dict[Path, str] = {}
     for name, path in targets.items():
-        if path is None:
-            continue
-        if name == "save_imaging":
-            check_target(path, overwrite=overwrite)
-        else:
-            CogWriter.check_target(path, overwrite=overwrite)
+        CogWriter.check_target(path, overwrite=overwrite)
         earlier = names.setdefault(Path(path).resolve(), name)
         if earlier != name:
             raise RequestError(f"{shown(path)} cannot be both `{earlier}` and `{name}`: give two names")

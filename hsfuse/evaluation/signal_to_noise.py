@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _EDGE = 64  # pixels of a window
 _WINDOWS_A_SIDE = 3
-_MOST_NUMBERS = 2**24  # read at a time: fewer rows of a scene of many bands
 _MANY_BANDS = 20  # from here on bands tell each other's noise
 _FEWEST_PIXELS = 64
 
@@ -29,8 +28,7 @@ def signal_to_noise(scene: Scene) -> NDArray[np.float64]:
     """
     found = np.full(scene.count, np.nan)
     good = np.flatnonzero(scene.bands.good)
-    edge = min(_EDGE, max(int((_MOST_NUMBERS / max(len(good), 1)) ** 0.5), 8))
-    windows = lattice(scene.grid.width, scene.grid.height, edge, _WINDOWS_A_SIDE, _WINDOWS_A_SIDE)
+    windows = lattice(scene.grid.width, scene.grid.height, _EDGE, _WINDOWS_A_SIDE, _WINDOWS_A_SIDE)
     blocks = [scene.read(window, good.tolist()) for window in windows]
     usable = [block.complete & ~block.suspect for block in blocks]
     pixels = np.concatenate([b.values[:, u] for b, u in zip(blocks, usable, strict=True)], axis=1).T.astype(np.float64)

@@ -14,9 +14,10 @@ import numpy as np
 
 from hsfuse.classical.band_sharpening import BandSharpening
 from hsfuse.errors import PairError, SceneError
-from hsfuse.fusion.job import Job
+from hsfuse.fusion.engine import fuse_tiles
+from hsfuse.fusion.job import plan_tiles
 from hsfuse.fusion.method import FittedClassical
-from hsfuse.fusion.methods import choose_method
+from hsfuse.fusion.tile_work import TileWork
 from hsfuse.imaging import RelativeBlur
 from hsfuse.scenes import (
     MAX_RATIO,
@@ -28,7 +29,7 @@ from hsfuse.scenes import (
     measured_ratio,
     nesting_offset,
 )
-from hsfuse.scenes.grid import map_pixels
+from hsfuse.scenes.overlap import window_under
 from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
@@ -135,12 +136,13 @@ def sharpened(fine: MsiBands, coarse: MsiBands, area: PixelWindow, place: Workpl
         raise SceneError(f"{coarse.scene.path} by {fine.scene.path}: {error}") from error
     corner, area = scenes.msi_offset, PixelWindow(0, 0, scenes.window.width, scenes.window.height)
     taken = PixelWindow(*corner, area.width * scenes.ratio, area.height * scenes.ratio)
-    job = Job(choose_method("bayes"), place.compute)
+    fitted, compute, bands = FittedClassical(method), place.compute.on_cpu(), len(coarse.index)
+    plan = plan_tiles(fitted, area, bands=bands, ratio=scenes.ratio, compute=compute)
     with place.stack(fine.scene.grid.crop(taken), fine, coarse) as stack:
-        job.run(
-            scenes, area, FittedClassical(method), _BesideFiner(stack, fine, taken, coarse.scene.screen.nonnegative),
-            bands=len(coarse.index), ratio=scenes.ratio,
-            progress=place.progress, stage=f"sharpen {', '.join(coarse.names)}",
+        fuse_tiles(
+            scenes, TileWork(fitted, compute), plan,
+            [_BesideFiner(stack, fine, taken, coarse.scene.screen.nonnegative)],
+            bands=bands, progress=place.progress, stage=f"sharpen {', '.join(coarse.names)}",
         )  # fmt: skip
     told = SharpenedBands(
         coarse.names, coarse.scene.grid.describe_pixel(), scenes.ratio, round(float(np.mean(blur.psf.fwhm)), 3),
@@ -210,15 +212,10 @@ def _nested(fine: MsiBands, coarse: MsiBands, area: PixelWindow) -> ScenePair:
 
 
 def window_over(area: Grid, grid: Grid, margin: int = 0) -> PixelWindow | None:
-    """The pixels of a grid that an area touches, with a margin around; None where it has none there."""
-    edge = np.linspace(0, 1, 17)
-    outline = np.array([[x, y] for x in edge for y in edge]) * (area.width, area.height)
-    under = map_pixels(outline, area, grid)
-    left, top = np.floor(under.min(axis=0) + _WHOLE).astype(int) - margin
-    right, bottom = np.ceil(under.max(axis=0) - _WHOLE).astype(int) + margin
-    if right <= left or bottom <= top:
-        return None
-    return PixelWindow(int(left), int(top), int(right - left), int(bottom - top)).intersection(grid.window)
+    """The pixels of a grid that an area touches by more than a fiftieth, with a margin around; None where it has none
+    there.
+    """
+    return window_under(area, grid, margin, slack=_WHOLE)
 
 
 def _apart(fine: MsiBands, other: MsiBands) -> str:

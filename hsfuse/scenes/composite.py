@@ -67,10 +67,8 @@ def read_small(scene: Scene, bands: tuple[int, ...], size: int) -> SmallImage:
     strips = []
     for row in range(0, height, rows):
         block = scene.read(PixelWindow(0, row, width, min(rows, height - row)), bands)
-        usable = block.valid
-        strips.append(
-            (_sums(np.where(usable, block.values, 0), factor), _sums(usable[None].astype(np.float64), factor))
-        )
+        # values are 0 where they are not valid
+        strips.append((_sums(block.values, factor), _sums(block.valid[None].astype(np.float64), factor)))
     total, count = (np.concatenate(parts, axis=1) for parts in zip(*strips, strict=True))
     means = total / np.maximum(count, 1)
     return SmallImage(means.astype(np.float32), count[0] > 0, factor)

@@ -10,7 +10,8 @@ import numpy as np
 from affine import Affine
 
 from hsfuse.errors import PairError, RequestError
-from hsfuse.scenes.grid import NESTING_TOLERANCE, Grid, PixelWindow, map_pixels
+from hsfuse.scenes.grid import Grid, PixelWindow, map_pixels
+from hsfuse.scenes.overlap import whole_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,7 +116,8 @@ def covering(pixels: Grid, ratio: int, outline: NDArray[np.float64]) -> Grid | N
     Returns:
         None where the box has no room for a square.
     """
-    column, row = np.ceil(outline.min(axis=0) - NESTING_TOLERANCE).astype(int).tolist()
-    right, bottom = np.floor(outline.max(axis=0) + NESTING_TOLERANCE).astype(int).tolist()
-    width, height = (right - column) // ratio * ratio, (bottom - row) // ratio * ratio
-    return pixels.crop(PixelWindow(column, row, width, height)) if width > 0 and height > 0 else None
+    box = whole_pixels(outline, 1)
+    if box is None:
+        return None
+    width, height = box.width // ratio * ratio, box.height // ratio * ratio
+    return pixels.crop(PixelWindow(box.column, box.row, width, height)) if width > 0 and height > 0 else None

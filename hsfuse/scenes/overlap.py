@@ -101,6 +101,28 @@ def whole_pixels(outline: NDArray[np.float64], ratio: int) -> PixelWindow | None
     return PixelWindow(int(left), int(top), int(right - left), int(bottom - top))
 
 
+def window_under(area: Grid, grid: Grid, margin: int = 0, slack: float = 0.0) -> PixelWindow | None:
+    """The pixels of a grid that an area touches.
+
+    Args:
+        area: Also within it lines may bend in the grid's CRS.
+        grid: Whose pixels are wanted.
+        margin: So many pixels more on every side.
+        slack: Parts of a pixel by which the area may reach into one without touching it.
+
+    Returns:
+        None where it touches none.
+    """
+    edge = np.linspace(0, 1, 17)
+    points = np.array([[x, y] for x in edge for y in edge]) * (area.width, area.height)
+    under = map_pixels(points, area, grid)
+    left, top = np.floor(under.min(axis=0) + slack).astype(int) - margin
+    right, bottom = np.ceil(under.max(axis=0) - slack).astype(int) + margin
+    if right <= left or bottom <= top:
+        return None
+    return PixelWindow(int(left), int(top), int(right - left), int(bottom - top)).intersection(grid.window)
+
+
 def window_outline(window: PixelWindow) -> NDArray[np.float64]:
     """Points around a window, (N, 2), close enough for lines that bend in another CRS."""
     step = np.linspace(0, 1, _POINTS_A_SIDE, endpoint=False)

@@ -23,7 +23,7 @@ from hsfuse.scenes.grid import Grid, PixelWindow, lattice, map_pixels, nesting_o
 from hsfuse.scenes.output_grid import HSI_REFINED, OutputGrid, covering
 from hsfuse.scenes.overlap import common_area, overlap, wanted_area, window_outline
 from hsfuse.scenes.pair_block import PairBlock
-from hsfuse.scenes.ratio import RATIO_TOLERANCE, measured_ratio, whole_ratio
+from hsfuse.scenes.ratio import RATIO_TOLERANCE, measured_ratio, pixel_steps, whole_ratio
 from hsfuse.scenes.resampling import read_resampled
 from hsfuse.scenes.scene import Block, Scene, no_block
 
@@ -164,10 +164,8 @@ class ScenePair:
         """
         if self.on_hsi is self:
             return np.eye(2)
-        middle = np.array([self.window.column + self.window.width / 2, self.window.row + self.window.height / 2])
-        steps = np.array([[-5.0, 0.0], [5.0, 0.0], [0.0, -5.0], [0.0, 5.0]])
-        left, right, top, bottom = map_pixels(middle + steps, self.coarse, self.hsi.grid)
-        return np.stack((right - left, bottom - top), axis=1) / 10
+        middle = self.window.column + self.window.width / 2, self.window.row + self.window.height / 2
+        return pixel_steps(self.coarse, self.hsi.grid, middle)
 
     def nested_move(self, x: float, y: float, onto: Grid | None = None) -> tuple[float, float]:
         """The move of the HSI's grid nearest to (x, y), in HSI pixels, that lets the MSI be read as it is.

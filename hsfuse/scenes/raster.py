@@ -286,6 +286,11 @@ def require_whole(dataset: Any) -> None:
         )
 
 
+def reason_of(error: BaseException) -> str:
+    """What rasterio or GDAL says of a failure, on one line."""
+    return " ".join(str(error.__cause__ or error).split())
+
+
 def unreadable(path: str, error: BaseException) -> str:
     """The sentence for a raster that GDAL cannot open or read."""
     cause = None if isinstance(error.__cause__, UnicodeError) else error.__cause__

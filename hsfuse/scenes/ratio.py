@@ -11,6 +11,8 @@ from hsfuse.errors import PairError
 from hsfuse.scenes.grid import map_pixels
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from hsfuse.scenes.grid import Grid
 
     Point = tuple[float, float]
@@ -39,11 +41,25 @@ def measured_ratio(hsi: Grid, msi: Grid, at: Point | None = None) -> tuple[float
     Raises:
         PairError: The two CRS cannot be transformed into each other there.
     """
-    centre = np.array((hsi.width / 2, hsi.height / 2) if at is None else at)
+    across, down = np.hypot(*pixel_steps(hsi, msi, (hsi.width / 2, hsi.height / 2) if at is None else at))
+    return float(across), float(down)
+
+
+def pixel_steps(source: Grid, target: Grid, at: Point) -> NDArray[np.float64]:
+    """What steps of a pixel along x and y are in pixels of another grid: (x, y) to (x, y), shape (2, 2).
+
+    Args:
+        source: Whose pixel it is.
+        target: In whose pixels it is told.
+        at: Where it is measured, in pixels of the source.
+
+    Raises:
+        PairError: The two CRS cannot be transformed into each other there.
+    """
     # Ten pixels long: one would lose digits to large coordinates, the whole grid to the projection's bend.
     steps = np.array([[-5.0, 0.0], [5.0, 0.0], [0.0, -5.0], [0.0, 5.0]])
-    left, right, top, bottom = map_pixels(centre + steps, hsi, msi)
-    return float(np.hypot(*(right - left))) / 10, float(np.hypot(*(bottom - top))) / 10
+    left, right, top, bottom = map_pixels(np.array(at) + steps, source, target)
+    return np.stack((right - left, bottom - top), axis=1) / 10
 
 
 def is_oblong(across: float, down: float) -> bool:

@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from rasterio.enums import Resampling
 
 from hsfuse.errors import WorkError
-from hsfuse.scenes.grid import Grid, PixelWindow, map_pixels
+from hsfuse.scenes.overlap import window_under
 from hsfuse.scenes.raster import RASTER_ERRORS
 from hsfuse.scenes.ratio import measured_ratio
 from hsfuse.scenes.scene import Block, Scene, no_block
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from hsfuse.scenes.grid import Grid
 
 # Cubic convolution reaches two source pixels to either side; one more for the rounding of window edges.
 _CUBIC_REACH = 3
@@ -43,21 +45,11 @@ def read_resampled(scene: Scene, placed: Grid, target: Grid, bands: Sequence[int
     Raises:
         WorkError: The file breaks off, or GDAL's warper fails.
     """
-    source = _under(placed, target)
+    reach = _CUBIC_REACH * max(1, math.ceil(max(measured_ratio(target, placed))))
+    source = window_under(target, placed, reach)
     if source is None:
         return no_block(len(bands), target.window)
     return resample(scene.read(source, bands), placed.crop(source), target)
-
-
-def _under(placed: Grid, target: Grid) -> PixelWindow | None:
-    """The pixels that a cubic kernel at any of the target's pixels can reach."""
-    edge = np.linspace(0, 1, 17)
-    outline = np.array([[x, y] for x in edge for y in edge]) * (target.width, target.height)
-    under = map_pixels(outline, target, placed)
-    reach = _CUBIC_REACH * max(1, math.ceil(max(measured_ratio(target, placed))))
-    left, top = np.floor(under.min(axis=0)).astype(int) - reach
-    right, bottom = np.ceil(under.max(axis=0)).astype(int) + reach
-    return PixelWindow(int(left), int(top), int(right - left), int(bottom - top)).intersection(placed.window)
 
 
 def resample(block: Block, source: Grid, target: Grid) -> Block:

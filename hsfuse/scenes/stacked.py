@@ -14,10 +14,10 @@ import numpy as np
 from rasterio.windows import Window
 
 from hsfuse.errors import OutputError, WorkError
-from hsfuse.files import temporary_folder
+from hsfuse.files import require_room, temporary_folder
 from hsfuse.scenes.cog import describe_bands
-from hsfuse.scenes.cog_options import BLOCK
-from hsfuse.scenes.raster import RASTER_ERRORS, Raster, gdal_environment, open_dataset
+from hsfuse.scenes.packed_rows import create_raster
+from hsfuse.scenes.raster import RASTER_ERRORS, Raster, gdal_environment, open_dataset, reason_of
 from hsfuse.scenes.scene import Scene
 
 if TYPE_CHECKING:
@@ -145,25 +145,16 @@ class StackWriter:
         return self._folder.path / "bands.tif"
 
     def _create(self) -> Any:
-        return open_dataset(
-            self._file, "w", driver="GTiff",
-            width=self._grid.width, height=self._grid.height, count=len(self._bands), dtype="float32",
-            crs=self._grid.crs, transform=self._grid.transform, nodata=np.nan,
-            tiled=True, blockxsize=BLOCK, blockysize=BLOCK, interleave="band", BIGTIFF="IF_SAFER",
-            photometric="MINISBLACK", ALPHA="NO",
-        )  # fmt: skip
+        return create_raster(self._file, self._grid, len(self._bands), "float32", np.nan)
 
     def _check_disk(self) -> None:
         needed = len(self._bands) * self._grid.width * self._grid.height * 4
-        free = shutil.disk_usage(self._folder.path).free
-        if free < needed:
-            folder = self._folder.path.parent
+        folder = self._folder.path.parent
+        try:
+            require_room(folder, needed, f"for the bands of {self._name}", "fuse a part (`window`)")
+        except WorkError:
             self._folder.remove()
-            raise WorkError(
-                f"{folder} has {free / 2**20:.0f} MB free where {needed / 2**20:.0f} MB are needed for the bands of "
-                f"{self._name}: free some, or fuse a part (`window`)"
-            )
+            raise
 
     def _failed(self, error: BaseException) -> str:
-        reason = " ".join(str(error.__cause__ or error).split())
-        return f"the bands of {self._name} could not be put together ({reason}): see whether the disk is full"
+        return f"the bands of {self._name} could not be put together ({reason_of(error)}): see whether the disk is full"

@@ -119,7 +119,7 @@ hsi.tif\tmsi.tif\tx.tif\t0,0,8,9\t1-3\tFalse\tCOMPRESS=LZW | PREDICTOR=NO\t
 @pytest.mark.parametrize("table", [COMMAS, EXCEL, TABS], ids=["commas", "Excel", "tabs and comments"])
 def test_tables_as_people_write_them(place: Place, table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Columns overrule the command line, and values are parsed as there."""
-    from hsfuse.commands import batch as home
+    from hsfuse.commands import fuse as home
 
     asked: list[Any] = []
     honest = home.fuse

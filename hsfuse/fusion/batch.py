@@ -1,32 +1,39 @@
-"""`hsfuse batch`: many pairs, one after another in one process; a pair that fails does not stop the rest."""
+"""Many pairs, one after another in one process; a pair that fails does not stop the rest."""
 
 from __future__ import annotations
 
 import gc
-import inspect
 import os
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from hsfuse.commands.fuse import fuse
 from hsfuse.errors import OutputError
 from hsfuse.files import shown
+from hsfuse.fusion.job import WRITTEN_BESIDE, FuseOptions
 from hsfuse.fusion.memory import give_back
 from hsfuse.pairs.opening import scene_files
 from hsfuse.progress import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from hsfuse.commands.fuse import FuseResult
     from hsfuse.pairs.pair import PairRequest, PathLike
     from hsfuse.progress import Progress
 
-_KEYWORDS = {
-    name for name, parameter in inspect.signature(fuse).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY
-} - {"progress"}
+_CHOICES = frozenset(FuseOptions.__annotations__) - {"progress"}
+
+
+class Fused(Protocol):
+    """What is known of a pair that was fused."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+
+
+_Result = TypeVar("_Result", bound=Fused)
 
 
 @dataclass(frozen=True)
@@ -50,16 +57,16 @@ class BatchEntry:
     """How messages call it, such as `line 4`; by default its output."""
 
     writes: tuple[Path, ...] = ()
-    """Files that are written beside the output; that of `uncertainty` is among them anyway."""
+    """Files that are written beside the output; those that `choices` name are among them anyway."""
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.choices) - _KEYWORDS)
+        unknown = sorted(set(self.choices) - _CHOICES)
         if unknown:
-            raise TypeError(f"fuse has no {', '.join(unknown)}: it has {', '.join(sorted(_KEYWORDS))}")
+            raise TypeError(f"fuse has no {', '.join(unknown)}: it has {', '.join(sorted(_CHOICES))}")
         object.__setattr__(self, "output", Path(self.output))
         object.__setattr__(self, "name", self.name or shown(self.output))
-        beside = self.choices.get("uncertainty")
-        written = self.writes if beside is None else (*self.writes, beside)
+        chosen = (self.choices.get(name) for name in WRITTEN_BESIDE)
+        written = (*self.writes, *(path for path in chosen if path is not None))
         object.__setattr__(self, "writes", tuple(dict.fromkeys(map(Path, written))))
 
     @property
@@ -74,13 +81,13 @@ class BatchEntry:
 
 
 @dataclass(frozen=True)
-class BatchOutcome:
+class BatchOutcome(Generic[_Result]):
     """What became of one pair."""
 
     entry: BatchEntry
     """What was asked for."""
 
-    result: FuseResult | None = None
+    result: _Result | None = None
     """Of `fuse`; None for a pair that was skipped or failed."""
 
     error: Exception | None = None
@@ -94,9 +101,13 @@ class BatchOutcome:
         return "skipped" if self.result is None else "done"
 
 
-def batch(
-    entries: Iterable[BatchEntry], *, shard: tuple[int, int] = (1, 1), progress: Progress = SILENT
-) -> Iterator[BatchOutcome]:
+def run_batch(
+    entries: Iterable[BatchEntry],
+    fuse: Callable[..., _Result],
+    *,
+    shard: tuple[int, int] = (1, 1),
+    progress: Progress = SILENT,
+) -> Iterator[BatchOutcome[_Result]]:
     """Fuse many pairs, one after another; what one takes of memory is given back before the next.
 
     Entries whose files are there already are skipped, unless their `choices` say `overwrite`. Nothing is fused before
@@ -104,6 +115,7 @@ def batch(
 
     Args:
         entries: In the order of the outcomes.
+        fuse: The verb that is called with the pair, the output, `progress` and the choices of each.
         shard: (k, n): only every n-th entry from the k-th on, for n processes that share the entries.
         progress: Observer of the work; a note begins and ends each pair.
 
@@ -118,22 +130,24 @@ def batch(
     _refuse_collisions(wanted)
     share = wanted[shard[0] - 1 :: shard[1]]
     _make_folders(share)
-    return _run(share, progress)
+    return _run(share, fuse, progress)
 
 
-def _run(entries: Sequence[BatchEntry], progress: Progress) -> Iterator[BatchOutcome]:
+def _run(
+    entries: Sequence[BatchEntry], fuse: Callable[..., _Result], progress: Progress
+) -> Iterator[BatchOutcome[_Result]]:
     for number, entry in enumerate(entries, start=1):
         where = f"{number} of {len(entries)}, {entry.name}"
         if not entry.finished:
             progress.note(f"{where}: {shown(entry.pair.hsi)} → {shown(entry.output)}")
-        outcome = _outcome(entry, progress)
+        outcome = _outcome(entry, fuse, progress)
         progress.note(f"{where}: {_told(outcome)}")
         gc.collect()  # cycles hold arrays until then
         give_back()
         yield outcome
 
 
-def _outcome(entry: BatchEntry, progress: Progress) -> BatchOutcome:
+def _outcome(entry: BatchEntry, fuse: Callable[..., _Result], progress: Progress) -> BatchOutcome[_Result]:
     if entry.finished:
         return BatchOutcome(entry)
     try:
@@ -143,7 +157,7 @@ def _outcome(entry: BatchEntry, progress: Progress) -> BatchOutcome:
         return BatchOutcome(entry, error=error)
 
 
-def _told(outcome: BatchOutcome) -> str:
+def _told(outcome: BatchOutcome[_Result]) -> str:
     if outcome.result is not None:
         return f"done in {outcome.result.seconds:.1f} s"
     return "skipped, the output is there" if outcome.error is None else "failed"
