@@ -181,12 +181,13 @@ def _cpu_has_bf16() -> bool:
 
 
 def _scan(device: str) -> ScanReport:
-    kind = torch.device(device).type
     try:
-        choice = explain_backend(kind)
+        choice = explain_backend(device)
+        others = {name: choice.refused.get(name, "") for name in BACKENDS if name != choice.name}
     except HsfuseError as error:
-        return ScanReport(None, str(error), available_backends(kind))
-    others = {name: choice.refused.get(name, "") for name in BACKENDS if name != choice.name}
+        return ScanReport(None, str(error), available_backends(device))
+    except torch.OutOfMemoryError:
+        return ScanReport(None, f"{device} has no memory left to try it in", {})
     return ScanReport(choice.name, choice.reason, others)
 
 
@@ -223,5 +224,8 @@ def _problems(scan: ScanReport, gdal: GdalReport) -> list[str]:
     if scan.backend is None:
         found.append(f"the selective scan cannot run: {scan.reason}")
     elif scan.backend == "reference":
-        found.append("the selective scan has only its slow reference: install numba (CPU) or triton (CUDA)")
+        found.append(
+            "the selective scan has only its slow reference: install numba (CPU) or triton (CUDA);"
+            f" triton: {scan.refused.get('triton', 'not tried')}"
+        )
     return found
