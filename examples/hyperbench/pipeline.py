@@ -67,7 +67,7 @@ def run_pipeline(
     if kernel is not None and kernel.min() < 0:
         kernel = None
     if kernel is not None:
-        hsi = hsi / light_within(msi.shape[:2], psf, ratio)[..., None]
+        hsi = lit_from_beyond(hsi, msi, psf, ratio)
     job = {
         "model": method,
         "srf": None if blind else np.asarray(srf, np.float64).tolist(),
@@ -93,15 +93,39 @@ def blur_of_hsi_pixel(psf: NDArray[np.floating[Any]], ratio: int) -> NDArray[np.
     return kernel / kernel.sum()
 
 
-def light_within(shape: tuple[int, int], psf: NDArray[np.floating[Any]], ratio: int) -> NDArray[np.float64]:
-    """Share of each HSI pixel's light that comes from within the scene, shape (H/r, W/r).
+def lit_from_beyond(
+    hsi: NDArray[np.floating[Any]], msi: NDArray[np.floating[Any]], psf: NDArray[np.floating[Any]], ratio: int
+) -> NDArray[np.float32]:
+    """The HSI as if the scene's edge went on beyond the scene, as hsfuse's blur takes it.
 
-    The harness takes the world beyond the scene's edge for black, so its HSI grows dark there. No sensor sees that, and
-    hsfuse's blur keeps a constant image constant: divided by this share, the HSI does so too.
+    The harness blurs against black, so its HSI grows dark towards the edges (with its default PSF over two HSI pixels),
+    as no sensor's does; hsfuse would take that for spectra that differ from the MSI's. What is missing is known in the
+    MSI's bands, and taken from there into the HSI's by the regression of the one image on the other, darkened alike.
+
+    Args:
+        hsi: (h, w, C).
+        msi: (r·h, r·w, c).
+        psf: The harness's, (k, k).
+        ratio: r.
     """
-    rows, columns = shape[0] // ratio, shape[1] // ratio
-    light = convolve2d(np.ones(shape), np.asarray(psf, np.float64), mode="same")
-    return light[: rows * ratio, : columns * ratio].reshape(rows, ratio, columns, ratio).mean(axis=(1, 3))
+    guide = np.concatenate([msi, np.ones((*msi.shape[:2], 1))], axis=2)
+    dark = blurred(guide, psf, ratio, beyond="constant")
+    missing = blurred(guide, psf, ratio, beyond="edge") - dark
+    bands = guide.shape[2]
+    weights = np.linalg.lstsq(dark.reshape(-1, bands), hsi.reshape(-1, hsi.shape[2]), rcond=None)[0]
+    return (hsi + missing @ weights).astype(np.float32)
+
+
+def blurred(
+    image: NDArray[np.floating[Any]], psf: NDArray[np.floating[Any]], ratio: int, *, beyond: str
+) -> NDArray[np.float64]:
+    """An image (H, W, c) as the harness blurs and shrinks one, with `np.pad`'s mode `beyond` the edges (its: zeros)."""
+    reach = len(psf) // 2
+    bands = np.pad(np.moveaxis(image, 2, 0), ((0, 0), (reach, reach), (reach, reach)), mode=beyond)
+    kernel = np.asarray(psf, np.float64)
+    fine = np.stack([convolve2d(band, kernel, mode="valid") for band in bands], axis=2)
+    rows, columns = (edge // ratio for edge in image.shape[:2])
+    return fine.reshape(rows, ratio, columns, ratio, -1).mean(axis=(1, 3))
 
 
 def _start(folder: Path) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
-METHODS = "bicubic,gsa,mtf-glp,mtf-glp-subspace,cnmf,hysure,bayes,stack"
+METHODS = "bicubic,gsa,mtf-glp,cnmf,hysure,bayes,stack"
 METRICS = {"RMSE": ".4f", "PSNR": ".2f", "SSIM": ".4f", "UIQI": ".4f", "ERGAS": ".3f", "SAM": ".3f"}
 """The harness's, and how they are shown."""
 
