@@ -3,9 +3,9 @@
     python3.11 -m venv bench && bench/bin/pip install hyperbench==0.1.0
     python examples/hyperbench/run.py DATA --hyperbench bench/bin/hyperbench
 
-DATA is a folder of scenes as `examples/training/universal.py` reads it, or `HSFUSE_DATA` names it. This runs in hsfuse's
-environment and starts `hyperbench run` in the other, once a scene and method; the scenes (as MATLAB files), the
-configurations and the harness's own tables stay in `--folder`.
+DATA is a folder of scenes as `examples/training/universal.py` reads it, or `HSFUSE_DATA` names it. This runs in
+hsfuse's environment and starts `hyperbench run` in the other, once a scene and method; the scenes (as MATLAB files),
+the configurations and the harness's own tables stay in `--folder`.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def benchmark(command: str, scene: Path, method: str) -> list[Row]:
     told = table.with_suffix(".json")
     told.write_text(json.dumps(config, indent=1))
     print(f"{scene.stem}, {method}", file=sys.stderr, flush=True)
-    ended = subprocess.run(
+    ended = subprocess.run(  # noqa: S603
         [command, "run", "--config", str(told), "--pipeline-module", str(HERE / "pipeline.py"),
          "--pipeline-name", method, "--method-name", method, "--no-device-summary"],
         env={**os.environ, "HSFUSE_PYTHON": sys.executable}, capture_output=True, text=True, check=False,
