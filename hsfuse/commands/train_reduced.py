@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from hsfuse.errors import HsfuseError, RequestError
+from hsfuse.evaluation.pages import page_of_training
+from hsfuse.files import refuse_one_file
 from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.memory import available_bytes
 from hsfuse.fusion.methods import choose_method
@@ -18,6 +20,7 @@ from hsfuse.pairs.opening import requested
 from hsfuse.pairs.pair import Pair
 from hsfuse.pairs.wald_level import ReducedPair
 from hsfuse.progress import SILENT
+from hsfuse.report.page import Page, check_page, write_page
 from hsfuse.training.distributed import joined, local_device
 from hsfuse.training.files import TrainingFiles
 from hsfuse.training.held_back import Figures
@@ -73,6 +76,9 @@ class TrainResult:
     curves: Path | None
     """Picture of them; None without matplotlib."""
 
+    report: Path | None
+    """The page about it; None where none was asked for."""
+
     interrupted: bool
     """Whether it was stopped before its end: the best so far was kept."""
 
@@ -90,6 +96,7 @@ def train_reduced(
     plan: TrainingPlan = ...,
     compute: Compute | None = ...,
     data_licence: str = ...,
+    report: PathLike | None = ...,
     resume: bool = ...,
     overwrite: bool = ...,
     progress: Progress = ...,
@@ -107,6 +114,7 @@ def train_reduced(
     plan: TrainingPlan = ...,
     compute: Compute | None = ...,
     data_licence: str = ...,
+    report: PathLike | None = ...,
     resume: bool = ...,
     overwrite: bool = ...,
     progress: Progress = ...,
@@ -122,6 +130,7 @@ def train_reduced(
     plan: TrainingPlan = TrainingPlan(),  # noqa: B008
     compute: Compute | None = None,
     data_licence: str = "",
+    report: PathLike | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = SILENT,
@@ -136,6 +145,8 @@ def train_reduced(
         plan: How long, how fast and on what patches.
         compute: Device and precision; its memory is what patches may take, by default a quarter of what is free.
         data_licence: On what terms the scenes may be used, for the file's header.
+        report: A page to write last, with the curves, what was held back, pictures and imaging model; needs the
+            `report` extra.
         resume: Go on with an interrupted training of the same request.
         overwrite: Replace an existing output.
         progress: Observer of the work.
@@ -151,6 +162,9 @@ def train_reduced(
     wanted, output = _requested(pairs, paths, options)
     files = TrainingFiles(Path(output))
     files.check(resume=resume, overwrite=overwrite)
+    if report is not None:
+        check_page(report, overwrite=overwrite or resume)
+        refuse_one_file({"output": files.output, "log": files.log, "curves": files.picture, "report": report})
     network.check()
     compute = compute or Compute()
     on = local_device(compute.torch_device)
@@ -169,7 +183,11 @@ def train_reduced(
         interrupted = _run(trainer, progress, processes)
         if not processes.first:
             return None
-        return _Made(files, network, start, trainer, found, data_licence, interrupted).result()
+        made = _Made(files, network, start, trainer, found, data_licence, interrupted)
+        result = made.result()
+        if report is not None:
+            write_page(report, made.page(result), overwrite=overwrite or resume)
+        return replace(result, report=None if report is None else Path(report))
 
 
 def _requested(
@@ -251,8 +269,28 @@ class _Made:
             validation=validation,
             log=self.files.log,
             curves=curves,
+            report=None,
             interrupted=self.interrupted,
             warnings=tuple(dict.fromkeys(warnings)),
+        )
+
+    def page(self, result: TrainResult) -> Page:
+        """The report."""
+        made = {
+            "network": f"{result.model}, {result.spectral}, {result.parameters:,} parameters",
+            "started from": result.start,
+            "steps": f"{result.steps}, the best at {result.best_step}",
+            "time": f"{result.seconds:.0f} s" + (", interrupted" if result.interrupted else ""),
+            "weights": str(result.output),
+        }
+        return page_of_training(
+            f"Trained: {result.output.name}",
+            self.pairs[0],
+            len(self.pairs) - 1,
+            [{"step": record.step, "loss": record.loss, **record.figures} for record in self.trainer.history],
+            {name: asdict(figures) for name, figures in result.validation.items()},
+            made=made,
+            warnings=result.warnings,
         )
 
     @property

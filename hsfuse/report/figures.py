@@ -114,11 +114,12 @@ def _axis(at: SpectraAt) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     bands = next(iter(at.curves.values())).shape[-1]
     nm = at.wavelength_nm
     if nm is None:
-        return np.arange(bands) + 1.0, np.arange(bands)
+        return np.arange(1, bands + 1, dtype=np.float64), np.arange(bands, dtype=np.int64)
     order = np.argsort(nm, kind="stable")
     steps = np.diff(nm[order])
-    wide = np.flatnonzero(steps > max(_GAP * np.median(steps), _LEAST_GAP_NM)) + 1 if len(steps) else []
-    return np.insert(nm[order], wide, np.nan), np.insert(order, wide, -1)
+    widest = max(_GAP * float(np.median(steps)), _LEAST_GAP_NM) if len(steps) else np.inf
+    wide = np.flatnonzero(steps > widest) + 1
+    return np.insert(nm[order], wide, np.nan), np.insert(order.astype(np.int64), wide, -1)
 
 
 def _quantised(values: NDArray[np.float32]) -> dict[str, str]:
@@ -220,7 +221,9 @@ class _Figures:
         from bokeh.palettes import Cividis256  # noqa: PLC0415
 
         view = self._framed(each.name)
-        alike = [other.values for other in self.page.maps if other is each or (each.scale and other.scale == each.scale)]
+        alike = [
+            other.values for other in self.page.maps if other is each or (each.scale and other.scale == each.scale)
+        ]
         known = np.concatenate([values[np.isfinite(values)] for values in alike])
         high = float(np.quantile(known, _HIGHEST)) if len(known) else 1.0
         mapper = LinearColorMapper(Cividis256, low=0, high=high if high > 0 else 1.0, nan_color="#e4e4e400")
@@ -354,8 +357,15 @@ def _arrows(found: Arrows) -> Any:
         {"x": found.x, "y": found.y, "to_x": found.x + factor * found.along_x, "to_y": found.y + factor * found.along_y}
     )
     chart.add_layout(
-        Arrow(x_start="x", y_start="y", x_end="to_x", y_end="to_y", source=source, end=VeeHead(size=7),
-              line_width=1.3)  # fmt: skip
+        Arrow(
+            x_start="x",
+            y_start="y",
+            x_end="to_x",
+            y_end="to_y",
+            source=source,
+            end=VeeHead(size=7),
+            line_width=1.3,
+        )
     )
     chart.scatter("x", "y", source=source, size=3, color=_COLOURS[0])
     return chart

@@ -42,7 +42,7 @@ class BlockMeans:
         """Take in a part.
 
         Args:
-            values: Shape (C, h, w); what is not valid is never looked at.
+            values: Shape (C, h, w); what is not valid is never looked at, and what is not finite is not valid.
             valid: Shape (h, w).
             column: Of the image at which the part begins.
             row: The same.
@@ -50,6 +50,7 @@ class BlockMeans:
         height, width = valid.shape
         down, rows = self._blocks(row, height)
         across, columns = self._blocks(column, width)
+        valid = valid & np.isfinite(values).all(axis=0)
         kept = np.where(valid, values, 0).astype(np.float64)
         for target, part in ((self._sums, kept), (self._count[None], valid[None].astype(np.float64))):
             target[:, rows, columns] += np.add.reduceat(np.add.reduceat(part, down, axis=1), across, axis=2)
@@ -175,9 +176,7 @@ class ImageParts:
     def composites(self) -> dict[str, NDArray[np.float32]]:
         """Pictures by name, shape (1 or 3, rows, columns), in the image's values; NaN where nothing is valid."""
         means = self._means.means
-        return {
-            name: means[[self._bands.index(band) for band in chosen]] for name, chosen in self._composites.items()
-        }
+        return {name: means[[self._bands.index(band) for band in chosen]] for name, chosen in self._composites.items()}
 
     @property
     def factor(self) -> int:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import importlib
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
 
 from hsfuse.errors import OutputError, RequestError
 from hsfuse.files import check_target, written_whole
@@ -20,6 +17,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from hsfuse.imaging import ImagingModel, SensorTable
@@ -254,7 +252,7 @@ def _text(page: Page) -> str:
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         (folder / "page.html").read_text(encoding="utf-8")
     )
-    return template.render(
+    text: str = template.render(
         page=page,
         verdict=_VERDICTS[worst],
         worst=worst,
@@ -268,6 +266,7 @@ def _text(page: Page) -> str:
         versions=versions(),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
+    return text
 
 
 def _in_script(data: Any) -> str:
@@ -278,8 +277,3 @@ def _in_script(data: Any) -> str:
 def _worst(findings: Sequence[Finding]) -> str:
     levels = {finding.level for finding in findings}
     return next((level for level in ("doubt", "look") if level in levels), "good")
-
-
-def escaped(text: str) -> str:
-    """Text for where Bokeh takes HTML."""
-    return html.escape(text)
