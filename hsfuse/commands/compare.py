@@ -48,6 +48,10 @@ _TITLES = {
     "psnr": "PSNR (dB)", "sam": "SAM (°)", "ergas": "ERGAS", "rmse": "RMSE (units of the HSI's file)", "cc": "CC",
     "uiqi": "UIQI", "ssim": "SSIM", "seconds": "time (s)", "peak_memory_mb": "peak memory (MB)",
 }  # fmt: skip
+_DIGITS = {
+    "psnr": ".2f", "sam": ".3f", "ergas": ".3f", "rmse": ".4g", "cc": ".4f", "uiqi": ".4f", "ssim": ".4f",
+    "seconds": ".1f", "peak_memory_mb": ".0f",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -238,21 +242,22 @@ def _page(found: Comparison, resolution: Resolution, parts: ReferenceParts) -> P
     scores = {entry.name: entry.scores for entry in found.entries if entry.scores is not None}
     best = found.best()
     rows = [
-        (
-            entry.name,
-            *(
-                f"{figure(value)} (best)" if entry.name in best[column] and len(scores) > 1 else figure(value)
-                for column, value in entry.columns().items()
-            ),
-        )
+        (entry.name, *(figure(value, _DIGITS[column]) for column, value in entry.columns().items()))
         for entry in found.entries
     ]
+    leading = {
+        (row, 1 + list(HIGHER_IS_BETTER).index(column))
+        for row, entry in enumerate(found.entries)
+        for column in HIGHER_IS_BETTER
+        if entry.name in best[column]
+    }
+    computed = f"Computed on {found.device} in {found.precision}. What is best in a column is bold."
     return page_of_comparison(
         found.pair,
         parts,
         resolution.inputs(parts.places, parts.edge),
         scores,
-        Table("Methods", ("method", *_TITLES.values()), rows, f"Computed on {found.device} in {found.precision}."),
+        Table("Methods", ("method", *_TITLES.values()), rows, computed, leading),
         note=found.note,
         truth=resolution.truth,
         plain="bicubic",

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from hsfuse.pairs.pair import Pair
 
 
+_USUAL = {"psf": "estimate"}  # what stands for None
+
+
 def figure(value: float | None, digits: str = ".4g") -> str:
     """A number as a table shows it."""
     if value is None or math.isnan(value):
@@ -42,6 +45,11 @@ def band_curves(
 
 def _finite(lines: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
     return {name: np.where(np.isfinite(values), values, np.nan) for name, values in lines.items()}
+
+
+def along(x: float, y: float) -> str:
+    """A displacement in words."""
+    return f"x {round(x, 2) + 0.0:+.2f}, y {round(y, 2) + 0.0:+.2f}"
 
 
 def metrics_table(values: Mapping[str, float], titles: Mapping[str, tuple[str, str]], note: str = "") -> Table:
@@ -77,10 +85,10 @@ def pair_facts(pair: Pair) -> list[tuple[str, str]]:
         ("differing pixels", f"{pair.agreement.share:.2%} of the HSI's"),
     ]
     if pair.shift is not None:
-        facts.append(("shift", f"x {pair.shift.x:+.2f}, y {pair.shift.y:+.2f} HSI pixels"))
+        facts.append(("shift", f"{along(pair.shift.x, pair.shift.y)} HSI pixels"))
     if pair.coregistration is not None:
         moved = pair.coregistration
-        facts.append(("coregistered by", f"x {moved.x:+.2f}, y {moved.y:+.2f} HSI pixels"))
+        facts.append(("coregistered by", f"{along(moved.x, moved.y)} HSI pixels"))
     facts += [("sharpened first", group.sentence) for group in pair.scenes.msi.sharpened]
     return facts
 
@@ -90,7 +98,7 @@ def asked_for(request: PairRequest) -> Table:
     rows = []
     for entry in fields(PairRequest):
         value = getattr(request, entry.name)
-        if entry.name in {"hsi", "msi"} or value != entry.default:
+        if entry.name in {"hsi", "msi"} or value not in {entry.default, _USUAL.get(entry.name)}:
             text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
             rows.append((entry.name.replace("_", "-"), text))
     return Table("Asked for", ("option", "value"), rows, "What is not listed was left at its default.")
@@ -118,6 +126,4 @@ def _arrows(pair: Pair) -> Arrows | None:
     if pair.shift is None or not len(pair.shift.cells):
         return None
     _, x, y, along_x, along_y = pair.shift.cells.T
-    return Arrows(
-        f"Shift x {pair.shift.x:+.2f}, y {pair.shift.y:+.2f} HSI pixels, cell by cell", x, y, along_x, along_y
-    )
+    return Arrows(f"Shift {along(pair.shift.x, pair.shift.y)} HSI pixels, cell by cell", x, y, along_x, along_y)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hsfuse.evaluation.facts import along
 from hsfuse.pairs.misregistration import REFUSE_SHIFT, WARN_SHIFT
 from hsfuse.pairs.pair import WARN_DIFFERING
 from hsfuse.report.page import Finding
@@ -99,7 +100,7 @@ def _uncertain(parts: PairParts) -> list[Finding]:
         return [Finding("doubt", "The uncertainty of the result is not known.")]
     return [
         Finding(
-            level(share, _UNCERTAIN), f"The standard deviation is {share:.1f} % of the values (median of the pixels)."
+            level(share, _UNCERTAIN), f"The standard deviation is {share:.1f}% of the values (median of the pixels)."
         )
     ]
 
@@ -108,7 +109,7 @@ def _registered(pair: Pair) -> Finding:
     if pair.shift is None:
         return Finding("look", "How well the two images are registered could not be measured.")
     size = pair.shift.magnitude
-    where = f"by {size:.2f} HSI pixels (x {pair.shift.x:+.2f}, y {pair.shift.y:+.2f})"
+    where = f"by {size:.2f} HSI pixels ({along(pair.shift.x, pair.shift.y)})"
     if pair.coregistration is not None:
         how = "The images were coregistered; what is left of their misregistration is "
         return Finding(level(size, (WARN_SHIFT, 1.0)), f"{how}{where.removeprefix('by ')}.")

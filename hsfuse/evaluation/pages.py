@@ -70,16 +70,16 @@ def page_of_pair(
         measure=findings.WITHOUT_TRUTH,
         tables=[
             metrics_table(scores.summary(), _NO_REFERENCE, _NOISE_FAVOURS),
-            Table("Made of", ("", ""), [*pair_facts(pair), *(made or {}).items()]),
-            asked_for(pair.request),
             Table(
                 "Consistency with the MSI",
-                ("band", "dB"),
+                ("band", "PSNR (dB)"),
                 [
                     (name, figure(value, ".2f"))
                     for name, value in zip(pair.imaging.srf.msi_bands, scores.band_consistency_msi, strict=True)
                 ],
             ),
+            Table("Made of", ("", ""), [*pair_facts(pair), *(made or {}).items()]),
+            asked_for(pair.request),
         ],
         warnings=warnings,
         size=parts.size,
@@ -147,7 +147,8 @@ def page_of_reference(
         lead=lead,
         findings=findings.of_reference(scores, 1 - scores.pixels / pixels),
         measure=findings.WITH_TRUTH,
-        tables=[metrics_table(scores.summary(), _FULL_REFERENCE), bands],
+        first=metrics_table(scores.summary(), _FULL_REFERENCE),
+        tables=[bands],
         warnings=warnings,
         size=parts.size,
         pictures=parts.pictures("reference"),
@@ -199,7 +200,9 @@ def page_of_comparison(
         lead=f"{two_images(pair)}; {note}.",
         findings=findings.of_comparison(psnr, plain, failed),
         measure=findings.WITH_TRUTH,
-        tables=[table, Table("Made of", ("", ""), pair_facts(pair)), asked_for(pair.request)],
+        question="Which method serves this pair?",
+        first=table,
+        tables=[Table("Made of", ("", ""), pair_facts(pair)), asked_for(pair.request)],
         warnings=warnings,
         size=parts.size,
         pictures=[*inputs.pictures(), *parts.pictures(truth)],
@@ -252,9 +255,10 @@ def page_of_training(
         title=title,
         lead=f"Trained by Wald's protocol on {two_images(pair)}{more}.{shown}",
         findings=findings.of_training(psnr),
+        question="Did training pay?",
+        first=Table("On what was held back", ("method", "PSNR (dB)", "SAM (°)", "ERGAS"), rows),
         measure="Judged at reduced resolution, on a part of each scene that the training did not see.",
         tables=[
-            Table("On what was held back", ("method", "PSNR (dB)", "SAM (°)", "ERGAS"), rows),
             Table("Training", ("", ""), list(made.items())),
             Table("Trained on", ("", ""), pair_facts(pair)),
             asked_for(pair.request),
@@ -303,7 +307,7 @@ def _against_noise(parts: PairParts, noise: NDArray[np.float64] | None) -> list[
     if noise is not None:
         lines["noise of the HSI"] = noise
     title = "What the result leaves of the HSI" + ("" if noise is None else ", beside the HSI's noise")
-    label = "root mean square (units of the HSI's file)"
+    label = "RMS (units of the HSI's file)"
     return [band_curves(title, label, lines, parts.views.pair.hsi_bands.wavelength_nm)]
 
 

@@ -23,11 +23,14 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#
 _DASHES = ("solid", "dashed", "dotted", "dotdash")
 _ASPECT = 0.6, 2.2  # of a picture's frame; what is longer has empty sides
 _LEFT, _RIGHT = 62, 12  # pixels beside a frame, known to the page's script
-_HIGHEST = 0.98  # quantile of a map that has the last colour
+_COLOURED = 0.02, 0.98  # quantiles of a map that have the first and the last colour
+_MARKED = 40  # points of a line or fewer have marks
+_FEW_LINES = 4  # have long names in their legend
 _LEVELS = 65534
 _UNKNOWN = 65535
 _LOSSLESS = 2**17  # pixels
 _QUALITY = 90
+_LONGEST_FACTOR = 20.0  # by which displacements are lengthened: what is then still a dot is none
 _GAP, _LEAST_GAP_NM = 5.0, 30.0  # usual steps between bands: beyond that a line breaks
 
 
@@ -47,6 +50,9 @@ class Drawn:
     data: Mapping[str, Any]
     """For the page's own script, as JSON has it."""
 
+    arrow_factor: float
+    """How many times as long displacements are drawn."""
+
 
 def drawn(page: Page) -> Drawn:
     """All figures of a page."""
@@ -56,7 +62,9 @@ def drawn(page: Page) -> Drawn:
     logging.getLogger("bokeh").setLevel(logging.ERROR)
     figures = _Figures(page).all()
     script, places = components(figures)
-    return Drawn(Resources(mode="inline", components=["bokeh"]).render(), script, places, _data(page))
+    library = Resources(mode="inline", components=["bokeh"]).render()
+    factor = 1.0 if page.arrows is None else arrow_factor(page.arrows)
+    return Drawn(library, script, places, _data(page), factor)
 
 
 def _data(page: Page) -> dict[str, Any]:
@@ -116,9 +124,7 @@ def _axis(at: SpectraAt) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     if nm is None:
         return np.arange(1, bands + 1, dtype=np.float64), np.arange(bands, dtype=np.int64)
     order = np.argsort(nm, kind="stable")
-    steps = np.diff(nm[order])
-    widest = max(_GAP * float(np.median(steps)), _LEAST_GAP_NM) if len(steps) else np.inf
-    wide = np.flatnonzero(steps > widest) + 1
+    wide = _breaks(nm[order])
     return np.insert(nm[order], wide, np.nan), np.insert(order.astype(np.int64), wide, -1)
 
 
@@ -159,8 +165,8 @@ class _Figures:
     def all(self) -> dict[str, Any]:
         page = self.page
         found: dict[str, Any] = {}
-        for number, picture in enumerate(page.pictures):
-            found[f"picture-{number}"] = self._picture(picture.name, [f"picture-{number}"])
+        for number in range(len(page.pictures)):
+            found[f"picture-{number}"] = self._picture([f"picture-{number}"])
         if len(page.pictures) > 1:
             found["swipe"] = self._swipe()
         if page.spectra is not None:
@@ -176,13 +182,13 @@ class _Figures:
             found[f"curves-{number}"] = _curves(curves)
         return found
 
-    def _framed(self, title: str) -> Any:
+    def _framed(self) -> Any:
         """An empty view of the ground, linked with all others."""
         from bokeh.models import PanTool, WheelZoomTool  # noqa: PLC0415
         from bokeh.plotting import figure  # noqa: PLC0415
 
         view = figure(
-            title=title, x_range=self.x, y_range=self.y, frame_width=300,
+            x_range=self.x, y_range=self.y, frame_width=300,
             frame_height=round(300 / _aspect(self.page.size)), min_border_left=_LEFT, min_border_right=_RIGHT,
             toolbar_location=None, tools=[PanTool(), WheelZoomTool(modifiers={"ctrl": True})],
             x_axis_label="column (output pixels)", y_axis_label="row (output pixels)", tags=["framed"],
@@ -199,8 +205,8 @@ class _Figures:
                          line_color=colour, fill_color=None)  # fmt: skip
         return view
 
-    def _picture(self, title: str, names: list[str]) -> Any:
-        view = self._framed(title)
+    def _picture(self, names: list[str]) -> Any:
+        view = self._framed()
         for name in names:
             view.image_rgba(
                 image="image", x="x", y="y", dw="width", dh="height", source=_no_picture(name), level="image"
@@ -210,7 +216,7 @@ class _Figures:
     def _swipe(self) -> Any:
         from bokeh.models import Span  # noqa: PLC0415
 
-        view = self._picture("", ["swipe-left", "swipe-right"])
+        view = self._picture(["swipe-left", "swipe-right"])
         view.name = "swipe"
         view.add_layout(Span(dimension="height", location=0, line_color="white", line_width=4))
         view.add_layout(Span(dimension="height", location=0, line_color="black", line_width=1.5, name="divider"))
@@ -220,13 +226,13 @@ class _Figures:
         from bokeh.models import ColorBar, HoverTool, LinearColorMapper  # noqa: PLC0415
         from bokeh.palettes import Cividis256  # noqa: PLC0415
 
-        view = self._framed(each.name)
+        view = self._framed()
         alike = [
             other.values for other in self.page.maps if other is each or (each.scale and other.scale == each.scale)
         ]
         known = np.concatenate([values[np.isfinite(values)] for values in alike])
-        high = float(np.quantile(known, _HIGHEST)) if len(known) else 1.0
-        mapper = LinearColorMapper(Cividis256, low=0, high=high if high > 0 else 1.0, nan_color="#e4e4e400")
+        low, high = np.quantile(known, _COLOURED).tolist() if len(known) else (0.0, 1.0)
+        mapper = LinearColorMapper(Cividis256, low=low, high=high if high > low else low + 1, nan_color="#e4e4e400")
         shown = view.image(
             [each.values], x=0, y=0, dw=each.extent[0], dh=each.extent[1], color_mapper=mapper, level="image"
         )
@@ -246,27 +252,27 @@ def _no_picture(name: str) -> Any:
     return ColumnDataSource(content, name=name)
 
 
-def _chart(title: str, x_label: str, y_label: str, **settings: Any) -> Any:
+def _chart(x_label: str, y_label: str, lines: int, **settings: Any) -> Any:
+    from bokeh.models import Legend  # noqa: PLC0415
     from bokeh.plotting import figure  # noqa: PLC0415
 
+    columns = 2 if lines <= _FEW_LINES else 3
+    rows = -(-lines // columns) if lines > 1 else 0
+    height = settings.pop("height", 280) + 20 * rows
     chart = figure(
-        title=title, x_axis_label=x_label, y_axis_label=y_label, height=settings.pop("height", 320),
-        sizing_mode="stretch_width", tools="pan,box_zoom,reset,save", toolbar_location="above", **settings,
+        x_axis_label=x_label, y_axis_label=y_label, height=height, min_border_left=_LEFT, sizing_mode="stretch_width",
+        tools="pan,box_zoom,reset,save", toolbar_location="right", **settings,
     )  # fmt: skip
     chart.toolbar.logo = None
     chart.toolbar.active_drag = None  # a finger that scrolls the page is not to move the chart
     chart.toolbar.autohide = True
+    legend = Legend(
+        ncols=columns, click_policy="hide", label_text_font_size="11px", spacing=4, padding=2, margin=2,
+        location="left",
+        border_line_color=None, visible=lines > 1,
+    )  # fmt: skip
+    chart.add_layout(legend, "below")
     return chart
-
-
-def _legend(chart: Any, **settings: Any) -> None:
-    chart.legend.click_policy = "hide"
-    chart.legend.label_text_font_size = "11px"
-    chart.legend.spacing = 0
-    chart.legend.padding = 4
-    chart.legend.background_fill_alpha = 0.75
-    for name, value in settings.items():
-        setattr(chart.legend, name, value)
 
 
 def _styles() -> itertools.cycle[tuple[str, str]]:
@@ -277,7 +283,8 @@ def _spectrum(at: SpectraAt) -> Any:
     from bokeh.models import ColumnDataSource  # noqa: PLC0415
 
     axis = "band (number)" if at.wavelength_nm is None else "wavelength (nm)"
-    chart = _chart("", axis, "value (units of the HSI's file)", height=380, name="spectrum")
+    lines = len(at.curves) + len(at.spread)
+    chart = _chart(axis, "value (units of the HSI's file)", max(lines, 2), height=400, name="spectrum")
     x, _ = _axis(at)
     level = np.linspace(0, 1, len(x))  # until the page's script has chosen a pixel
     source = ColumnDataSource({"x": x, **dict.fromkeys(at.curves, level)}, name="spectra")
@@ -288,9 +295,6 @@ def _spectrum(at: SpectraAt) -> Any:
                       legend_label=f"{name} ± one standard deviation")  # fmt: skip
     for name, (colour, dash) in styles.items():
         chart.line("x", name, source=source, line_color=colour, line_dash=dash, line_width=1.8, legend_label=name)
-    _legend(chart, location="top_right")
-    if len(at.curves) > 4:
-        chart.add_layout(chart.legend[0], "right")
     return chart
 
 
@@ -300,10 +304,8 @@ def _response(model: ImagingModel, published: SensorTable | None) -> Any:
     known = srf.hsi_wavelength_nm is not None
     position = srf.hsi_wavelength_nm if srf.hsi_wavelength_nm is not None else np.arange(srf.matrix.shape[1]) + 1.0
     order = np.argsort(position)
-    beside = f" (dashed: {published.name} as published)" if known and published is not None else ""
-    chart = _chart(
-        f"Spectral response{beside}", "wavelength (nm)" if known else "HSI band (number)", "relative to its maximum (1)"
-    )
+    axis = "wavelength (nm)" if known else "HSI band (number)"
+    chart = _chart(axis, "relative to its maximum (1)", 2 * len(srf.msi_bands))
     styles = itertools.cycle(_COLOURS)
     for colour, name, row in zip(styles, srf.msi_bands, srf.matrix, strict=False):
         chart.line(position[order], row[order] / row.max(), line_color=colour, line_width=1.8, legend_label=name)
@@ -313,7 +315,6 @@ def _response(model: ImagingModel, published: SensorTable | None) -> Any:
     seen = position[(srf.matrix > 0.01 * srf.matrix.max(axis=1, keepdims=True)).any(axis=0)]
     reach = 0.05 * float(np.ptp(seen)) + 1
     chart.x_range.start, chart.x_range.end = float(seen.min() - reach), float(seen.max() + reach)
-    _legend(chart, location="top_right")
     return chart
 
 
@@ -339,36 +340,31 @@ def _point_spread(model: ImagingModel) -> Any:
 
 
 def _arrows(found: Arrows) -> Any:
-    """From where a thing lies in the HSI to where the MSI shows it, lengthened so that it can be seen."""
-    from bokeh.models import Arrow, ColumnDataSource, Range1d, VeeHead  # noqa: PLC0415
+    """Lines from where a thing lies in the HSI to where the MSI shows it, lengthened so that they can be seen."""
+    from bokeh.models import ColumnDataSource, Range1d  # noqa: PLC0415
     from bokeh.plotting import figure  # noqa: PLC0415
 
-    longest = float(np.hypot(found.along_x, found.along_y).max())
     reach = max(float(np.ptp(found.x)), float(np.ptp(found.y)), 8.0)
-    factor = _round_factor(0.12 * reach / longest) if longest > 0 else 1.0
+    factor = arrow_factor(found)
     middle = (found.x.max() + found.x.min()) / 2, (found.y.max() + found.y.min()) / 2
     half = 0.7 * reach
     chart = figure(
-        title=f"arrows {factor:g} times as long", frame_width=240, frame_height=240, tools="", min_border_left=_LEFT,
-        toolbar_location=None, x_axis_label="column (HSI pixels)", y_axis_label="row (HSI pixels)",
+        frame_width=240, frame_height=240, tools="", min_border_left=_LEFT, toolbar_location=None,
+        x_axis_label="column (HSI pixels)", y_axis_label="row (HSI pixels)",
         x_range=Range1d(middle[0] - half, middle[0] + half), y_range=Range1d(middle[1] + half, middle[1] - half),
     )  # fmt: skip
-    source = ColumnDataSource(
-        {"x": found.x, "y": found.y, "to_x": found.x + factor * found.along_x, "to_y": found.y + factor * found.along_y}
-    )
-    chart.add_layout(
-        Arrow(
-            x_start="x",
-            y_start="y",
-            x_end="to_x",
-            y_end="to_y",
-            source=source,
-            end=VeeHead(size=7),
-            line_width=1.3,
-        )
-    )
-    chart.scatter("x", "y", source=source, size=3, color=_COLOURS[0])
+    ends = {"to_x": found.x + factor * found.along_x, "to_y": found.y + factor * found.along_y}
+    source = ColumnDataSource({"x": found.x, "y": found.y, **ends})
+    chart.segment("x", "y", "to_x", "to_y", source=source, line_width=1.8, line_color=_COLOURS[1])
+    chart.scatter("x", "y", source=source, size=5, color=_COLOURS[0])
     return chart
+
+
+def arrow_factor(found: Arrows) -> float:
+    """How many times as long displacements are drawn."""
+    longest = float(np.hypot(found.along_x, found.along_y).max())
+    reach = max(float(np.ptp(found.x)), float(np.ptp(found.y)), 8.0)
+    return _round_factor(min(0.12 * reach / longest, _LONGEST_FACTOR)) if longest > 0 else 1.0
 
 
 def _round_factor(factor: float) -> float:
@@ -378,22 +374,29 @@ def _round_factor(factor: float) -> float:
 
 
 def _curves(found: Curves) -> Any:
-    chart = _chart(
-        found.title, found.x_label, found.y_label, y_axis_type="log" if found.logarithmic else "linear", height=300
-    )
+    lines = len(found.lines) + len(found.levels)
+    chart = _chart(found.x_label, found.y_label, lines, y_axis_type="log" if found.logarithmic else "linear")
     styles = _styles()
-    marker = len(found.x) <= 40
+    marked = len(found.x) <= _MARKED
     for (name, values), (colour, dash) in zip(found.lines.items(), styles, strict=False):
-        chart.line(found.x, values, line_color=colour, line_dash=dash, line_width=1.8, legend_label=name)
-        if marker:
+        x, y = broken(found.x, values)
+        chart.line(x, y, line_color=colour, line_dash=dash, line_width=1.8, legend_label=name)
+        if marked:
             chart.scatter(found.x, values, color=colour, size=4, legend_label=name)
     ends = [float(found.x.min()), float(found.x.max())]
     for (name, level), (colour, _) in zip(found.levels.items(), styles, strict=False):
         chart.line(ends, [level, level], line_color=colour, line_dash="dotted", line_width=1.8, legend_label=name)
-    if len(found.lines) + len(found.levels) > 1:
-        _legend(chart)
-        if len(found.lines) + len(found.levels) > 4:
-            chart.add_layout(chart.legend[0], "right")
-    else:
-        chart.legend.visible = False
     return chart
+
+
+def broken(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A line with NaN where the next point lies unusually far."""
+    wide = _breaks(x)
+    return np.insert(x, wide, np.nan), np.insert(y, wide, np.nan)
+
+
+def _breaks(x: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Before which of ascending points a line is to break."""
+    steps = np.diff(x)
+    widest = max(_GAP * float(np.median(steps)), _LEAST_GAP_NM) if len(steps) else np.inf
+    return np.flatnonzero(steps > widest) + 1

@@ -15,7 +15,7 @@ from hsfuse.report.provenance import command_line, versions
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hsfuse.imaging import ImagingModel, SensorTable
 
 Level = Literal["good", "note", "look", "doubt"]
+
+TRUST = "Is it to be trusted?"
 
 _SUFFIXES = {".html", ".htm"}
 _VERDICTS = {
@@ -58,6 +60,9 @@ class Table:
 
     note: str = ""
     """A sentence below it."""
+
+    best: Collection[tuple[int, int]] = ()
+    """Row and column of cells that are best in their column."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,11 +175,17 @@ class Page:
     lead: str
     """What it is about, a sentence."""
 
+    question: str = TRUST
+    """What the findings answer."""
+
     findings: Sequence[Finding] = ()
-    """Whether the result is to be trusted."""
+    """Whether the result is to be trusted, or what else was asked."""
 
     measure: str = ""
     """What the findings can tell and what not, a sentence."""
+
+    first: Table | None = None
+    """What a reader wants to see before all else."""
 
     tables: Sequence[Table] = ()
     """Metrics and facts."""
@@ -254,7 +265,7 @@ def _text(page: Page) -> str:
     )
     text: str = template.render(
         page=page,
-        verdict=_VERDICTS[worst],
+        verdict=_VERDICTS[worst] if page.question == TRUST else "",
         worst=worst,
         figures=figures,
         library=Markup(figures.library),  # noqa: S704 (Bokeh's own)
