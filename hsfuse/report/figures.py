@@ -6,6 +6,7 @@ import base64
 import io
 import itertools
 import logging
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ _LEVELS = 65534
 _UNKNOWN = 65535
 _LOSSLESS = 2**17  # pixels
 _QUALITY = 90
+_PICTURE_BYTES = 3_200_000  # of all pictures of a page, as text
 _LONGEST_FACTOR = 20.0  # by which displacements are lengthened: what is then still a dot is none
 _GAP, _LEAST_GAP_NM = 5.0, 30.0  # usual steps between bands: beyond that a line breaks
 
@@ -68,14 +70,7 @@ def drawn(page: Page) -> Drawn:
 
 
 def _data(page: Page) -> dict[str, Any]:
-    pictures = [
-        {
-            "name": picture.name,
-            "extent": list(picture.extent),
-            "composites": {name: _encoded(image) for name, image in picture.composites.items()},
-        }
-        for picture in page.pictures
-    ]
+    pictures = _pictures(page)
     names = [picture.name for picture in page.pictures]
     return {
         "size": list(page.size),
@@ -86,16 +81,34 @@ def _data(page: Page) -> dict[str, Any]:
     }
 
 
-def _encoded(image: NDArray[np.uint8]) -> str:
-    """A picture as an address that holds it."""
+def _pictures(page: Page) -> list[dict[str, Any]]:
+    """All pictures, smaller ones where they would make the page large."""
+    found = _encoded_all(page, 1)
+    size = sum(len(address) for composites in found for address in composites.values())
+    if size > _PICTURE_BYTES:
+        found = _encoded_all(page, math.ceil(math.sqrt(size / _PICTURE_BYTES)))
+    return [
+        {"name": picture.name, "extent": list(picture.extent), "composites": composites}
+        for picture, composites in zip(page.pictures, found, strict=True)
+    ]
+
+
+def _encoded_all(page: Page, factor: int) -> list[dict[str, str]]:
+    return [{name: _encoded(image, factor) for name, image in picture.composites.items()} for picture in page.pictures]
+
+
+def _encoded(image: NDArray[np.uint8], factor: int) -> str:
+    """A picture, so many times smaller, as an address that holds it."""
     from PIL import Image, features  # noqa: PLC0415 (comes with Bokeh)
 
     small = image.shape[0] * image.shape[1] <= _LOSSLESS
     file = io.BytesIO()
+    made = Image.fromarray(image)
+    made = made if factor == 1 else made.reduce(factor)
     if features.check("webp"):
-        Image.fromarray(image).save(file, "WEBP", lossless=small, quality=_QUALITY)
+        made.save(file, "WEBP", lossless=small and factor == 1, quality=_QUALITY, method=3)
         return _address("image/webp", file.getvalue())
-    Image.fromarray(image).save(file, "PNG", optimize=True)
+    made.save(file, "PNG", optimize=True)
     return _address("image/png", file.getvalue())
 
 

@@ -119,7 +119,7 @@
   }
 
   function choose(x, y) {
-    if (!data.spectra) return;
+    if (!data.spectra || Number.isNaN(x + y)) return;
     const { columns, rows } = data.spectra;
     goTo(nearest(columns, x), nearest(rows, y));
   }
