@@ -31,7 +31,7 @@ WITHOUT_TRUTH = (
 WITH_TRUTH = "The limits are rules of thumb: what error is small enough depends on what the result is for."
 
 _IN_NOISE = 1.5, 3.0  # of the HSI's noise: what a result that filters it leaves, and what no noise explains
-_OFF_MSI = 0.02, 0.05  # of the MSI's values
+_MISSED = 0.1, 0.4  # of the energy of what the MSI shows within HSI pixels
 _UNCERTAIN = 10.0, 30.0  # % of a pixel
 _DIFFERING = 0.1
 _FILLED = 0.5
@@ -58,7 +58,7 @@ def of_pair(parts: PairParts, noise: NDArray[np.float64] | None) -> list[Finding
     pair = parts.views.pair
     return [
         *_follows_hsi(parts, noise),
-        _follows_msi(parts.off_msi),
+        _follows_msi(parts),
         *_uncertain(parts),
         _registered(pair),
         _alike(pair),
@@ -82,13 +82,17 @@ def _follows_hsi(parts: PairParts, noise: NDArray[np.float64] | None) -> list[Fi
     return [Finding(level(middle, _IN_NOISE), text + among)]
 
 
-def _follows_msi(share: float) -> Finding:
+def _follows_msi(parts: PairParts) -> Finding:
+    share, detail = parts.off_msi, parts.detail
     if math.isnan(share):
         return Finding("doubt", "Nothing of the result could be compared with the MSI.")
+    missed = 0.0 if math.isnan(detail) else 1 - detail  # NaN: the MSI shows nothing there
+    judged = level(missed, _MISSED)
+    rest = f", and it follows {max(1 - missed, 0):.0%} of what the MSI shows within HSI pixels"
     return Finding(
-        level(share, _OFF_MSI),
-        f"Seen through the MSI's spectral response, the result differs from the MSI by {share:.1%} of its values: "
-        + ("its detail is in the result." if share <= _OFF_MSI[0] else "not all of its detail is in the result."),
+        judged,
+        f"Seen through the MSI's spectral response, the result differs from the MSI by {share:.1%} of its values{rest}"
+        + ("." if judged == "good" else ": detail is missing."),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -91,7 +91,7 @@ class PairParts:
         self.size = pair.window.width * pair.ratio, pair.window.height * pair.ratio
         bands, composites = len(views.fused_bands), composites_of(pair.hsi_bands)
         self.places = Places.of(*self.size, bands * (2 if deviation is None else 3))
-        edge, self._map_edge = picture_edge(3 * len(composites)), map_edge(4)
+        edge, self._map_edge = picture_edge(3 * len(composites)), map_edge(5)
         self.inputs = InputParts(pair, self.places, edge)
         self.fused = ImageParts(bands, self.size, composites, edge=edge, places=self.places)
         self._sigma = Spectra(bands, self.places)
@@ -104,6 +104,7 @@ class PairParts:
         }  # fmt: skip
         self._squares, self._msi_squares, self._msi_power = np.zeros(bands), 0.0, 0.0
         self._compared = self._fused_pixels = 0
+        self._detail = np.zeros(2)
 
     def add(self, placed: PlacedView) -> None:
         """Take in a tile."""
@@ -131,6 +132,16 @@ class PairParts:
         missed = (view.fused_as_msi - view.msi)[:, view.msi_valid]
         self._msi_squares += float(np.square(missed, dtype=np.float64).sum())
         self._msi_power += float(np.square(view.msi[:, view.msi_valid], dtype=np.float64).sum())
+        ratio = self.views.pair.ratio
+        smooth = np.kron(blocks_of(view.msi, ratio).mean(axis=(2, 4)), np.ones((1, ratio, ratio), np.float32))
+        covered = np.asarray(blocks_of(view.msi_valid[None], ratio).all(axis=(2, 4)))[0]
+        whole = np.kron(covered, np.ones((ratio, ratio), bool))
+        self._detail += np.array(
+            [
+                float(np.square((image - view.msi)[:, whole], dtype=np.float64).sum())
+                for image in (view.fused_as_msi, smooth)
+            ]
+        )
 
     def _add_sigma(self, fine: PixelWindow, values: NDArray[np.floating]) -> None:
         assert self.deviation is not None
@@ -147,6 +158,12 @@ class PairParts:
     def off_msi(self) -> float:
         """The same of R F from P over all bands, as a share of P."""
         return math.sqrt(self._msi_squares / self._msi_power) if self._msi_power > 0 else math.nan
+
+    @property
+    def detail(self) -> float:
+        """Share of what the MSI shows within HSI pixels that R F follows, at most 1; NaN where that is nothing."""
+        missed, all_of_it = self._detail.tolist()
+        return 1 - missed / all_of_it if all_of_it > 0 else math.nan
 
     @property
     def filled(self) -> float:
@@ -302,6 +319,12 @@ def picture(
         rows, columns = valid.shape
         extent = float(columns * parts.factor * scale), float(rows * parts.factor * scale)
     return Picture(name, drawn, extent)
+
+
+def blocks_of(image: NDArray[Any], ratio: int) -> NDArray[Any]:
+    """(c, r·h, r·w) cut into HSI pixels, (c, h, r, w, r)."""
+    bands, rows, columns = image.shape
+    return image.reshape(bands, rows // ratio, ratio, columns // ratio, ratio)
 
 
 def known(image: NDArray[np.floating]) -> NDArray[np.bool_]:

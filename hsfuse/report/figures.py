@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hsfuse.report.plots import response_curve, response_reach
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -32,7 +34,6 @@ _UNKNOWN = 65535
 _LOSSLESS = 2**17  # pixels
 _QUALITY = 90
 _PICTURE_BYTES = 3_200_000  # of all pictures of a page, as text
-_LONGEST_FACTOR = 20.0  # by which displacements are lengthened: what is then still a dot is none
 _GAP, _LEAST_GAP_NM = 5.0, 30.0  # usual steps between bands: beyond that a line breaks
 
 
@@ -52,9 +53,6 @@ class Drawn:
     data: Mapping[str, Any]
     """For the page's own script, as JSON has it."""
 
-    arrow_factor: float
-    """How many times as long displacements are drawn."""
-
 
 def drawn(page: Page) -> Drawn:
     """All figures of a page."""
@@ -65,8 +63,7 @@ def drawn(page: Page) -> Drawn:
     figures = _Figures(page).all()
     script, places = components(figures)
     library = Resources(mode="inline", components=["bokeh"]).render()
-    factor = 1.0 if page.arrows is None else arrow_factor(page.arrows)
-    return Drawn(library, script, places, _data(page), factor)
+    return Drawn(library, script, places, _data(page))
 
 
 def _data(page: Page) -> dict[str, Any]:
@@ -316,18 +313,15 @@ def _response(model: ImagingModel, published: SensorTable | None) -> Any:
     srf = model.srf
     known = srf.hsi_wavelength_nm is not None
     position = srf.hsi_wavelength_nm if srf.hsi_wavelength_nm is not None else np.arange(srf.matrix.shape[1]) + 1.0
-    order = np.argsort(position)
     axis = "wavelength (nm)" if known else "HSI band (number)"
     chart = _chart(axis, "relative to its maximum (1)", 2 * len(srf.msi_bands))
     styles = itertools.cycle(_COLOURS)
     for colour, name, row in zip(styles, srf.msi_bands, srf.matrix, strict=False):
-        chart.line(position[order], row[order] / row.max(), line_color=colour, line_width=1.8, legend_label=name)
+        chart.line(*response_curve(position, row), line_color=colour, line_width=1.8, legend_label=name)
         if known and published is not None and name in published.bands:
             curve = published.response[published.bands.index(name)]
             chart.line(published.wavelength_nm, curve / curve.max(), line_color=colour, line_dash="dashed")
-    seen = position[(srf.matrix > 0.01 * srf.matrix.max(axis=1, keepdims=True)).any(axis=0)]
-    reach = 0.05 * float(np.ptp(seen)) + 1
-    chart.x_range.start, chart.x_range.end = float(seen.min() - reach), float(seen.max() + reach)
+    chart.x_range.start, chart.x_range.end = response_reach(position, srf.matrix)
     return chart
 
 
@@ -357,10 +351,9 @@ def _arrows(found: Arrows) -> Any:
     from bokeh.models import ColumnDataSource, Range1d  # noqa: PLC0415
     from bokeh.plotting import figure  # noqa: PLC0415
 
-    reach = max(float(np.ptp(found.x)), float(np.ptp(found.y)), 8.0)
-    factor = arrow_factor(found)
+    factor = found.factor
     middle = (found.x.max() + found.x.min()) / 2, (found.y.max() + found.y.min()) / 2
-    half = 0.7 * reach
+    half = 0.7 * found.reach
     chart = figure(
         frame_width=240, frame_height=240, tools="", min_border_left=_LEFT, toolbar_location=None,
         x_axis_label="column (HSI pixels)", y_axis_label="row (HSI pixels)",
@@ -371,19 +364,6 @@ def _arrows(found: Arrows) -> Any:
     chart.segment("x", "y", "to_x", "to_y", source=source, line_width=1.8, line_color=_COLOURS[1])
     chart.scatter("x", "y", source=source, size=5, color=_COLOURS[0])
     return chart
-
-
-def arrow_factor(found: Arrows) -> float:
-    """How many times as long displacements are drawn."""
-    longest = float(np.hypot(found.along_x, found.along_y).max())
-    reach = max(float(np.ptp(found.x)), float(np.ptp(found.y)), 8.0)
-    return _round_factor(min(0.12 * reach / longest, _LONGEST_FACTOR)) if longest > 0 else 1.0
-
-
-def _round_factor(factor: float) -> float:
-    """1, 2 or 5 times a power of ten, not above."""
-    power = 10.0 ** np.floor(np.log10(factor))
-    return float(power * max(step for step in (1, 2, 5) if step * power <= factor * (1 + 1e-9)))
 
 
 def _curves(found: Curves) -> Any:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from hsfuse.errors import OutputError, RequestError
 from hsfuse.files import check_target, written_whole
@@ -17,12 +20,15 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Collection, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from hsfuse.imaging import ImagingModel, SensorTable
 
 Level = Literal["good", "note", "look", "doubt"]
+
+_LEAST_REACH = 8.0  # HSI pixels
+_DRAWN = 0.12  # of the reach: length of the longest arrow
+_LONGEST_FACTOR = 20.0  # by which displacements are lengthened: what is then still a dot is none
 
 TRUST = "Is it to be trusted?"
 
@@ -137,6 +143,26 @@ class Arrows:
 
     along_y: NDArray[np.float64]
     """The same along the rows."""
+
+    @property
+    def reach(self) -> float:
+        """Longer edge of the box around the places, in HSI pixels."""
+        return max(float(np.ptp(self.x)), float(np.ptp(self.y)), _LEAST_REACH)
+
+    @property
+    def drawn(self) -> str:
+        """What is drawn, in words."""
+        return "lines from each dot" + ("" if self.factor == 1 else f", {self.factor:g} times as long")
+
+    @property
+    def factor(self) -> float:
+        """How many times as long they are drawn, so that they can be seen: 1, 2 or 5 times a power of ten."""
+        longest = float(np.hypot(self.along_x, self.along_y).max())
+        if longest == 0:
+            return 1.0
+        wanted = min(_DRAWN * self.reach / longest, _LONGEST_FACTOR)
+        power = 10.0 ** math.floor(math.log10(wanted))
+        return power * max(step for step in (1, 2, 5) if step * power <= wanted * (1 + 1e-9))
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,14 +3,12 @@
 import json
 import re
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hsfuse.errors import OutputError, RequestError
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, load_table
-from hsfuse.report.figures import arrow_factor
 from hsfuse.report.gathering import Places, map_edge
 from hsfuse.report.page import (
     Arrows,
@@ -25,8 +23,7 @@ from hsfuse.report.page import (
     write_page,
 )
 
-sys.path.append(str(Path(__file__).parents[1]))
-from browser import chromium
+from ..browser import chromium
 
 WIDTH, HEIGHT, RATIO = 60, 48, 3
 COLUMNS, ROWS = np.arange(2, WIDTH, 5), np.arange(3, HEIGHT, 6)
@@ -240,7 +237,7 @@ def test_a_page_is_refused_before_it_is_made(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("shift", "factor"), [(0.0, 1.0), (0.001, 20.0), (0.5, 2.0), (5.0, 0.2)])
 def test_displacements_are_lengthened_by_round_numbers(shift, factor):
     arrows = Arrows("", np.array([0.0, 10]), np.array([0.0, 4]), np.array([shift, 0]), np.zeros(2))
-    assert arrow_factor(arrows) == pytest.approx(factor)
+    assert arrows.factor == pytest.approx(factor)
 
 
 def test_a_page_of_what_compresses_worst_stays_below_ten_megabytes(tmp_path):
@@ -249,7 +246,7 @@ def test_a_page_of_what_compresses_worst_stays_below_ten_megabytes(tmp_path):
     noise[..., 3] = 255
     places = Places.of(1000, 1000, 3 * 200)
     cube = RNG.random((len(places.rows), len(places.columns), 200)).astype(np.float32)
-    edge = map_edge(4)
+    edge = map_edge(5)
     maps = [ErrorMap(f"map {i}", "%", RNG.random((edge, edge)).astype(np.float32), (1000, 1000)) for i in range(5)]
     page = Page(
         title="large",
