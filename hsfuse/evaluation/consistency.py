@@ -53,6 +53,9 @@ class PlacedView:
     hsi_valid: NDArray[np.bool_]
     """The same of the HSI, shape (h, w)."""
 
+    msi_valid: NDArray[np.bool_]
+    """The same of the MSI, shape (r·h, r·w)."""
+
 
 @dataclass(frozen=True, eq=False)
 class FusedViews:
@@ -173,7 +176,7 @@ class FusedViews:
             hsi_valid=(block.hsi_valid & _known(valid, imaging))[coarse[1:]],
             msi_valid=valid[fine[1:]],
         )
-        return PlacedView(core, view, fused.valid[fine[1:]], block.hsi_valid[coarse[1:]])
+        return PlacedView(core, view, fused.valid[fine[1:]], block.hsi_valid[coarse[1:]], block.msi_valid[fine[1:]])
 
 
 def _place(image: Scene, pair: ScenePair) -> tuple[int, int]:

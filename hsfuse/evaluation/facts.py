@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsfuse.pairs.pair import Pair
+    from hsfuse.scenes import Grid
 
 
 _USUAL = {"psf": "estimate"}  # what stands for None
@@ -66,6 +67,11 @@ def two_images(pair: Pair) -> str:
     return f"{Path(pair.scenes.hsi.path).name} (HSI) and {Path(pair.scenes.msi.path).name} (MSI)"
 
 
+def pixels_of(grid: Grid) -> str:
+    """Pixels with their size, where a grid has one."""
+    return f"pixels of {grid.describe_pixel()}" if grid.crs is not None else "pixels of unknown size"
+
+
 def pair_facts(pair: Pair) -> list[tuple[str, str]]:
     """What a pair is, by headings."""
     nm = pair.hsi_bands.wavelength_nm
@@ -74,10 +80,10 @@ def pair_facts(pair: Pair) -> list[tuple[str, str]]:
     hsi, msi = pair.scenes.hsi, pair.scenes.msi
     facts = [
         ("HSI", hsi.path),
-        ("of it used", f"{pair.window.width} × {pair.window.height} pixels of {hsi.grid.describe_pixel()}"),
+        ("of it used", f"{pair.window.width} × {pair.window.height} {pixels_of(hsi.grid)}"),
         ("its bands", f"{len(pair.hsi_bands)}{reach}"),
         ("MSI", msi.path),
-        ("its pixels", msi.grid.describe_pixel() + (", resampled" if pair.scenes.resampled else "")),
+        ("its pixels", pixels_of(msi.grid) + (", resampled" if pair.scenes.resampled else "")),
         ("its bands", ", ".join(pair.imaging.srf.msi_bands)),
         ("ratio", str(pair.ratio)),
         ("spectral response", pair.srf_source),

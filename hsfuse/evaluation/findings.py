@@ -112,13 +112,15 @@ def _uncertain(parts: PairParts) -> list[Finding]:
 def _registered(pair: Pair) -> Finding:
     if pair.shift is None:
         return Finding("look", "How well the two images are registered could not be measured.")
-    size = pair.shift.magnitude
-    where = f"by {size:.2f} HSI pixels ({along(pair.shift.x, pair.shift.y)})"
     if pair.coregistration is not None:
-        how = "The images were coregistered; what is left of their misregistration is "
-        return Finding(level(size, (WARN_SHIFT, 1.0)), f"{how}{where.removeprefix('by ')}.")
+        x, y = pair.imaging.shift
+        left = math.hypot(x, y)
+        text = f"The images were coregistered; {left:.2f} HSI pixels ({along(x, y)}) of their misregistration are left."
+        return Finding(level(left, (WARN_SHIFT, 1.0)), text)
+    size = pair.shift.magnitude
     carried = " The imaging model carries it." if size > WARN_SHIFT else ""
-    return Finding(level(size, (WARN_SHIFT, REFUSE_SHIFT)), f"The images are misregistered {where}.{carried}")
+    text = f"The images are misregistered by {size:.2f} HSI pixels ({along(pair.shift.x, pair.shift.y)}).{carried}"
+    return Finding(level(size, (WARN_SHIFT, REFUSE_SHIFT)), text)
 
 
 def _alike(pair: Pair) -> Finding:

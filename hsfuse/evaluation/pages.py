@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hsfuse.evaluation import findings
-from hsfuse.evaluation.facts import asked_for, band_curves, figure, imaging_of, metrics_table, pair_facts, two_images
+from hsfuse.evaluation.facts import (
+    asked_for,
+    band_curves,
+    figure,
+    imaging_of,
+    metrics_table,
+    pair_facts,
+    pixels_of,
+    two_images,
+)
 from hsfuse.evaluation.parts import InputParts, PairParts, noise_of
 from hsfuse.report.gathering import Places, picture_edge
 from hsfuse.report.page import Curves, Page, SpectraAt, Table, write_page
@@ -65,7 +74,7 @@ def page_of_pair(
     pair, noise = views.pair, noise_of(views.pair)
     return Page(
         title=title,
-        lead=_lead(pair, views.fused.path, parts.size, views.fused.grid.describe_pixel()),
+        lead=_lead(pair, views.fused.path, parts.size, pixels_of(views.fused.grid)),
         findings=findings.of_pair(parts, noise),
         measure=findings.WITHOUT_TRUTH,
         tables=[
@@ -325,8 +334,8 @@ def _per_band(scores: FullReferenceScores) -> list[tuple[str, ...]]:
     ]
 
 
-def _lead(pair: Pair, fused: str, size: tuple[int, int], pixel: str) -> str:
+def _lead(pair: Pair, fused: str, size: tuple[int, int], pixels: str) -> str:
     return (
-        f"{Path(fused).name}, made of {two_images(pair)}: {size[0]} × {size[1]} pixels of {pixel or 'unknown size'}, "
+        f"{Path(fused).name}, made of {two_images(pair)}: {size[0]} × {size[1]} {pixels}, "
         f"{len(pair.hsi_bands)} bands, ratio {pair.ratio}."
     )

@@ -112,7 +112,7 @@ class PairParts:
         fine = core.scaled(self.views.pair.ratio)
         at, fine_at = (core.column, core.row), (fine.column, fine.row)
         self.inputs.hsi.add(view.hsi, placed.hsi_valid, *at)
-        self.inputs.msi.add(view.msi, view.msi_valid, *fine_at)
+        self.inputs.msi.add(view.msi, placed.msi_valid, *fine_at)
         self.fused.add(view.fused, placed.fused_valid, *fine_at)
         self._fused_pixels += int(placed.fused_valid.sum())
         self._maps["angle"].add(angles(view.fused_as_hsi, view.hsi)[None], view.hsi_valid, *at)

@@ -284,7 +284,7 @@ def _text(page: Page) -> str:
     from hsfuse.report.figures import drawn  # noqa: PLC0415
 
     figures = drawn(page)
-    worst = _worst(page.findings)
+    worst = _worst(page)
     folder = resources.files("hsfuse.report") / "assets"
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
         (folder / "page.html").read_text(encoding="utf-8")
@@ -311,6 +311,6 @@ def _in_script(data: Any) -> str:
     return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _worst(findings: Sequence[Finding]) -> str:
-    levels = {finding.level for finding in findings}
+def _worst(page: Page) -> str:
+    levels = {finding.level for finding in page.findings} | ({"look"} if page.warnings else set())
     return next((level for level in ("doubt", "look") if level in levels), "good")
