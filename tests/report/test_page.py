@@ -215,12 +215,20 @@ def test_it_fits_a_narrow_window(page):
         assert width / height == pytest.approx(WIDTH / HEIGHT, rel=0.02)
 
 
-def test_warnings_cannot_break_out_of_the_page(page):
-    text = page.read_text(encoding="utf-8")
+def test_no_name_breaks_out_of_the_page(tmp_path):
+    pytest.importorskip("bokeh", reason="needs the report extra")
+    bad = "</script><script>alert(1)</script>"
+    at = SpectraAt(COLUMNS, ROWS, NM, {bad: SPECTRA.curves["HSI"]})
+    page = Page(
+        title=bad, lead=bad, warnings=[bad], size=PAGE.size, pictures=[picture(bad, RED)], spectra=at, findings=[],
+        tables=[Table(bad, (bad, ""), [(bad, bad)])],
+    )  # fmt: skip
+    write_page(tmp_path / "page.html", page)
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<script>alert(1)" not in text
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, flags=re.DOTALL)
     assert data is not None
-    assert json.loads(data[1])["size"] == [WIDTH, HEIGHT]
+    assert json.loads(data[1])["pictures"][0]["name"] == bad
 
 
 def test_a_page_is_refused_before_it_is_made(tmp_path, monkeypatch):
