@@ -44,6 +44,7 @@ def _split(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
 @options.compute
 @options.seed
 @options.option("--csv", metavar="FILE", help="Write the table to a CSV file.", group=_OUTPUT)
+@options.report
 @options.overwrite
 def compare(console: Console, pair: PairRequest, **choices: Any) -> None:
     """Run several methods on one pair and show quality, seconds and peak memory of each.

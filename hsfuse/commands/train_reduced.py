@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, overload
 import torch
 
 from hsfuse.errors import HsfuseError, RequestError
+from hsfuse.evaluation.pages import page_of_training
+from hsfuse.files import refuse_one_file
 from hsfuse.fusion.compute import Compute, peak_device_megabytes
 from hsfuse.fusion.memory import available_bytes, peak_megabytes
 from hsfuse.fusion.methods import choose_method
@@ -22,6 +24,7 @@ from hsfuse.pairs.opening import requested
 from hsfuse.pairs.pair import Pair
 from hsfuse.pairs.wald_level import ReducedPair
 from hsfuse.progress import SILENT
+from hsfuse.report.page import Page, check_page, write_page
 from hsfuse.training.distributed import joined, local_device
 from hsfuse.training.files import TrainingFiles
 from hsfuse.training.held_back import CRITERION, Figures
@@ -91,6 +94,8 @@ class TrainResult:
 
     peak_device_memory_mb: float | None
     """Most memory of the card that torch held; None without one."""
+    report: Path | None
+    """The page about it; None where none was asked for."""
 
     interrupted: bool
     """Whether it was stopped before its end: the best so far was kept."""
@@ -109,6 +114,7 @@ def train_reduced(
     plan: TrainingPlan = ...,
     compute: Compute | None = ...,
     data_licence: str = ...,
+    report: PathLike | None = ...,
     resume: bool = ...,
     overwrite: bool = ...,
     progress: Progress = ...,
@@ -126,6 +132,7 @@ def train_reduced(
     plan: TrainingPlan = ...,
     compute: Compute | None = ...,
     data_licence: str = ...,
+    report: PathLike | None = ...,
     resume: bool = ...,
     overwrite: bool = ...,
     progress: Progress = ...,
@@ -141,6 +148,7 @@ def train_reduced(
     plan: TrainingPlan = TrainingPlan(),  # noqa: B008
     compute: Compute | None = None,
     data_licence: str = "",
+    report: PathLike | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = SILENT,
@@ -155,6 +163,8 @@ def train_reduced(
         plan: How long, how fast and on what patches.
         compute: Device and precision; its memory is what patches may take, by default a quarter of what is free.
         data_licence: On what terms the scenes may be used, for the file's header.
+        report: A page to write last, with the curves, what was held back, pictures and imaging model; needs the
+            `report` extra.
         resume: Go on with an interrupted training of the same request.
         overwrite: Replace an existing output.
         progress: Observer of the work.
@@ -172,6 +182,9 @@ def train_reduced(
     on = local_device(compute.torch_device)
     files = TrainingFiles(Path(output))
     files.check(resume=resume, overwrite=overwrite)
+    if report is not None:
+        check_page(report, overwrite=overwrite or resume)
+        refuse_one_file({"output": files.output, "log": files.log, "curves": files.picture, "report": report})
     network.check()
     plan.check(network.model)
     if plan.deterministic:
@@ -194,7 +207,11 @@ def train_reduced(
         interrupted = _run(trainer, progress, processes)
         if not processes.first:
             return None
-        return _Made(files, network, start, trainer, found, data_licence, interrupted).result(progress)
+        made = _Made(files, network, start, trainer, found, data_licence, interrupted)
+        result = made.result(progress)
+        if report is not None:
+            write_page(report, made.page(result), overwrite=overwrite or resume)
+        return replace(result, report=None if report is None else Path(report))
 
 
 def _requested(
@@ -287,8 +304,28 @@ class _Made:
             curves=curves,
             peak_memory_mb=peak_megabytes(),
             peak_device_memory_mb=peak_device_megabytes(trainer.device),
+            report=None,
             interrupted=self.interrupted,
             warnings=tuple(dict.fromkeys(warnings)),
+        )
+
+    def page(self, result: TrainResult) -> Page:
+        """The report."""
+        made = {
+            "network": f"{result.model}, {result.spectral}, {result.parameters:,} parameters",
+            "started from": result.start,
+            "steps": f"{result.steps}, the best at {result.best_step}",
+            "time": f"{result.seconds:.0f} s" + (", interrupted" if result.interrupted else ""),
+            "weights": str(result.output),
+        }
+        return page_of_training(
+            f"Trained: {result.output.name}",
+            self.pairs[0],
+            len(self.pairs) - 1,
+            [{"step": record.step, "loss": record.loss, **record.figures} for record in self.trainer.history],
+            {name: asdict(figures) for name, figures in result.validation.items()},
+            made=made,
+            warnings=result.warnings,
         )
 
     @property
