@@ -61,6 +61,7 @@ _OPTIONS = (
                    "COG on the same grid.  [default: off]"),
     options.option("--save-imaging", metavar="FILE.json", group=_OUTPUT,
                    help="Also write the SRF, PSF and shift that were used, as estimate does.  [default: off]"),
+    options.report,
     _tiling,
     options.compute,
     options.seed,

@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from hsfuse.errors import RequestError
-from hsfuse.files import shown, written_whole
+from hsfuse.errors import HsfuseError, RequestError, WorkError
+from hsfuse.evaluation.consistency import FusedViews
+from hsfuse.evaluation.pages import judge_pair
+from hsfuse.files import refuse_one_file, shown, written_whole
 from hsfuse.fusion.batch import run_batch
 from hsfuse.fusion.cluster import Cluster
-from hsfuse.fusion.compute import Compute
+from hsfuse.fusion.compute import Compute, peak_device_megabytes
 from hsfuse.fusion.engine import ALONE
 from hsfuse.fusion.job import FuseOptions, Job, OutputFormat, Run
 from hsfuse.fusion.memory import peak_megabytes
@@ -25,6 +27,7 @@ from hsfuse.fusion.unfinished import is_finished, request_key
 from hsfuse.pairs.opening import refuse_to_replace_scenes, requested
 from hsfuse.pairs.pair import PairOptions, PairRequest
 from hsfuse.progress import SILENT
+from hsfuse.report.page import check_page
 from hsfuse.scenes import CogWriter
 from hsfuse.stages import Stages
 from hsfuse.training.adaptation import Adaptation, adapt
@@ -51,6 +54,9 @@ class FuseResult:
     uncertainty: Path | None
     """The COG of its standard deviations; None where none was asked for."""
 
+    report: Path | None
+    """The page about it; None where none was asked for."""
+
     width: int
     """Fine pixels."""
 
@@ -73,7 +79,7 @@ class FuseResult:
     """Where it was computed."""
 
     precision: str
-    """`fp32`, `bf16` or `fp16`."""
+    """`fp32`, `tf32`, `bf16` or `fp16`."""
 
     tiles: int
     """How many; 0 where the output of the very request was there already (`resume`)."""
@@ -117,6 +123,9 @@ class FuseResult:
     peak_memory_mb: float
     """Largest resident size of the process."""
 
+    peak_device_memory_mb: float | None
+    """Most memory of the card that torch held; None without one."""
+
     warnings: tuple[str, ...]
     """Sentences for the user."""
 
@@ -142,6 +151,7 @@ def fuse(
     adapt_seconds: float | None = None,
     uncertainty: PathLike | None = None,
     save_imaging: PathLike | None = None,
+    report: PathLike | None = None,
     compute: Compute | None = None,
     tiling: Tiling = Tiling(),  # noqa: B008 (frozen)
     form: OutputFormat = OutputFormat(),  # noqa: B008
@@ -163,6 +173,8 @@ def fuse(
         uncertainty: A second COG to write, of the same grid and bands: the standard deviation of each of the output's
             values, float32, in their units. Both appear, or none of them.
         save_imaging: A JSON file for R, B and the shift that were loaded or found, as `estimate` writes it.
+        report: A page to write last, with pictures, spectra, maps, imaging model, metrics and warnings; needs the
+            `report` extra.
         compute: Device, precision and memory; chosen by default.
         tiling: Size and overlap of tiles; chosen by default.
         form: Type, nodata and options of the output; by default the HSI's.
@@ -176,13 +188,14 @@ def fuse(
 
     Raises:
         RequestError: The request cannot be served (see its subclasses); nothing was written.
-        WorkError: The work failed on the way; the old output, if any, is untouched.
+        WorkError: The work failed on the way; the old output, if any, is untouched. Or the report failed, the output
+            being there.
     """
     started = time.monotonic()
     wanted, (output,) = requested(pair, paths, options, after=1)
     if dask is not None and isinstance(wanted, PairRequest):
         wanted = wanted.seen_from_anywhere()
-    named = {"output": output, "uncertainty": uncertainty, "save_imaging": save_imaging}
+    named = {"output": output, "uncertainty": uncertainty, "save_imaging": save_imaging, "report": report}
     targets = {name: path for name, path in named.items() if path is not None}
     refuse_to_replace_scenes(wanted, tuple(targets.values()))
     job = Job(choose_method(model, weights), compute or Compute(), tiling, seed)
@@ -194,6 +207,9 @@ def fuse(
     there = key is not None and all(is_finished(Path(path), key) for path in (output, uncertainty) if path is not None)
     if not there:
         _check_targets(targets, overwrite=overwrite)
+    told = report is None or (there and not overwrite and Path(report).exists())
+    if report is not None and not told:
+        check_page(report, overwrite=overwrite)
     clock = Stages()
     with clock.work("open and estimate"):
         found = opened(wanted, beside=output, compute=job.compute, progress=progress)
@@ -216,9 +232,10 @@ def fuse(
             )
         )  # fmt: skip
     untrained = job.method.untrained_ratio(found.ratio)
-    return FuseResult(
+    result = FuseResult(
         output=Path(output),
         uncertainty=None if uncertainty is None else Path(uncertainty),
+        report=None if report is None else Path(report),
         width=found.fine_grid.width,
         height=found.fine_grid.height,
         bands=len(found.hsi_bands),
@@ -241,8 +258,12 @@ def fuse(
         stages=(clock.table[0], *run.stages),
         seconds=time.monotonic() - started,
         peak_memory_mb=peak_megabytes(),
+        peak_device_memory_mb=peak_device_megabytes(run.compute.torch_device),
         warnings=tuple(dict.fromkeys((*found.warnings, *(() if untrained is None else (untrained,)), *run.warnings))),
     )
+    if report is not None and not told:
+        _report(report, result, found, overwrite=overwrite, progress=progress)
+    return result
 
 
 def batch(
@@ -268,6 +289,33 @@ def batch(
     return run_batch(entries, fuse, shard=shard, progress=progress)
 
 
+def _report(report: PathLike, result: FuseResult, pair: Pair, *, overwrite: bool, progress: Progress) -> None:
+    """Write the page about what was fused.
+
+    Raises:
+        WorkError: It cannot be written; the output is there already.
+    """
+    made = {
+        "method": result.model if result.weights is None else f"{result.model}, weights {result.weights}",
+        "computed": f"{result.tiles} tile(s) of {result.tile} HSI pixels, overlap {result.overlap}, on {result.device} "
+        f"in {result.precision}, {result.seconds:.1f} s, {result.peak_memory_mb:.0f} MB"
+        if result.tiles
+        else "by an earlier run",
+        **({} if result.adapted is None else {"adapted": result.adapted.sentence}),
+        **{name.replace("_", " "): value for name, value in result.fitted.items()},
+    }
+    progress.start("report", 1, "page")
+    try:
+        judge_pair(
+            FusedViews.open(result.output, pair), report, title=f"Fused: {result.output.name}",
+            uncertainty=result.uncertainty, made=made, warnings=result.warnings, overwrite=overwrite,
+        )  # fmt: skip
+    except HsfuseError as error:
+        raise WorkError(f"{shown(result.output)} was written, but not its report: {error}") from error
+    progress.advance()
+    progress.finish()
+
+
 def _crew(dask: str | None) -> contextlib.AbstractContextManager[Crew]:
     return contextlib.nullcontext(ALONE) if dask is None else Cluster(dask)
 
@@ -286,9 +334,6 @@ def _check_targets(targets: Mapping[str, PathLike], *, overwrite: bool) -> None:
     Raises:
         RequestError: One could not, or two of them are one.
     """
-    names: dict[Path, str] = {}
-    for name, path in targets.items():
+    for path in targets.values():
         CogWriter.check_target(path, overwrite=overwrite)
-        earlier = names.setdefault(Path(path).resolve(), name)
-        if earlier != name:
-            raise RequestError(f"{shown(path)} cannot be both `{earlier}` and `{name}`: give two names")
+    refuse_one_file(targets)
