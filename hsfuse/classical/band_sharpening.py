@@ -2,15 +2,16 @@
 
 The bands X at the finer pixel minimise
 
-    (Y − X B)ᵀ S⁻¹ (Y − X B)  +  (X − W P − o)ᵀ Q (0.05 + Dᵀ w D) (X − W P − o)
+    (Y − X B)ᵀ N⁻¹ (Y − X B)  +  (X − W P − o)ᵀ Q (0.05 + Dᵀ w D) (X − W P − o)
 
-with Y the coarse bands, S their noise, P the finer ones, and W, o the regression of Y on P B. It is the estimate of
-`hsfuse.classical.bayes` without its term P = R X: no finer band is a sum of coarser ones, and an R fitted all the same
-(non-negative least squares) moved the result by 0.04 dB. Q is the inverse of the covariance of what
-the regression misses, smooth in space but at the edges of P. Regression and an interpolation of what it misses are also
-what area-to-point regression kriging makes of these bands (Wang et al. 2016, Fusion of Sentinel-2 images, RSE 187).
+with Y the coarse bands, N their noise S and more at the rim (`hsfuse.classical.rim`), P the finer ones, and W, o the
+regression of Y on P B. It is the estimate of `hsfuse.classical.bayes` without its term P = R X: no finer band is a sum
+of coarser ones, and an R fitted all the same (non-negative least squares) moved the result by 0.04 dB. Q is the inverse
+of the covariance of what the regression misses, smooth in space but at the edges of P. Regression and an interpolation
+of what it misses are also what area-to-point regression kriging makes of these bands (Wang et al. 2016, Fusion of
+Sentinel-2 images, RSE 187).
 
-It is solved in coordinates X = W P + o + T Z in which S and Q are diagonal, band by band.
+It is solved in coordinates X = W P + o + T Z in which S and Q are diagonal.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 
 from hsfuse.classical.edge_prior import EdgePrior, WeightedLaplacian
 from hsfuse.classical.posterior import NormalEquations, Preconditioner, conjugate_gradients
+from hsfuse.classical.rim import data_precision, step_variance
 from hsfuse.errors import SceneError
 from hsfuse.imaging import BlurDecimate
 from hsfuse.metrics import spatial_noise, spectral_noise
@@ -60,11 +62,11 @@ class BandSharpening:
     noise: Tensor
     """Variance of each coarse band's noise, the diagonal of S, float32 (C,)."""
 
-    turn: Tensor
-    """T, float32 (C, C): Tᵀ Q T is the identity."""
+    beyond: Tensor
+    """v: how much ground beyond the rim may differ from what is replicated there, float32 (C,)."""
 
-    precision: Tensor
-    """Tᵀ S⁻¹ T, float32 (C,), of a diagonal matrix."""
+    turn: Tensor
+    """T, float32 (C, C): Tᵀ Q T is the identity, Tᵀ S⁻¹ T diagonal."""
 
     prior: EdgePrior
     """The scale of the weights w."""
@@ -100,10 +102,11 @@ class BandSharpening:
             raise SceneError(f"{len(coarse)} valid pixels are not enough to sharpen bands: at least {_FEWEST_PIXELS}")
         noise, fine_noise = _noises(patches, coarse, fine, blur.noise_gain)
         weights, offset, missed = _regression(coarse, fine, fine_noise * (1 - blur.noise_gain))
-        turn, precision = _coordinates(missed, noise)
+        turn = _coordinates(missed, noise)
         prior = EdgePrior.fit(patches, fine_noise)
+        beyond = step_variance(((patch.hsi, patch.hsi_valid) for patch in patches), noise)
         return cls(
-            blur, weights.float(), offset.float(), noise.float(), turn.float(), precision.float(), prior, ranges
+            blur, weights.float(), offset.float(), noise.float(), beyond.float(), turn.float(), prior, ranges
         )  # fmt: skip
 
     @torch.no_grad()
@@ -114,12 +117,12 @@ class BandSharpening:
         expected = self.blur(predicted)
         # Of a coarse pixel with absurd values nothing is known but what the finer bands tell.
         missed = torch.where(self.ranges.hsi.absurd(hsi), 0, hsi - expected)
-        right = self.blur.adjoint(torch.einsum("ck,chw->khw", self.turn / self.noise[:, None], missed))
         laplacian = WeightedLaplacian.of(self.prior.weights(msi), msi.shape[-2:])
         diagonal = laplacian.degree.expand(len(hsi), -1, -1)
-        equations = NormalEquations(laplacian, diagonal, torch.diag(self.precision), self.blur)
+        precision = data_precision(self.noise, self.beyond, self.blur, hsi)
+        equations = NormalEquations(laplacian, diagonal, self.turn.to(msi), precision, self.blur)
         solution = conjugate_gradients(
-            equations, Preconditioner.of(equations, len(hsi)), right, torch.zeros_like(predicted),
+            equations, Preconditioner.of(equations, len(hsi)), equations.weighted(missed), torch.zeros_like(predicted),
             steps=self.steps, tolerance=self.tolerance,
         )  # fmt: skip
         return predicted + torch.einsum("ck,khw->chw", self.turn, solution)
@@ -169,10 +172,9 @@ def _regression(coarse: Tensor, fine: Tensor, ridge: Tensor) -> tuple[Tensor, Te
     return weights, coarse_mean - weights @ fine_mean, rest.T @ rest / count
 
 
-def _coordinates(missed: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """T and Tᵀ S⁻¹ T, of what the regression misses with the noise still in it."""
+def _coordinates(missed: Tensor, noise: Tensor) -> Tensor:
+    """T of what the regression misses with the noise still in it."""
     scale = noise.sqrt()
     values, vectors = torch.linalg.eigh(missed / scale / scale[:, None] - torch.eye(len(noise), dtype=noise.dtype))
-    turn = scale[:, None] * vectors * values.clamp_min(max(_LEAST_MISSED * float(values[-1]), 1e-6)).sqrt()
-    precision = (turn / scale[:, None]).square().sum(dim=0)
-    return turn, precision
+    turn: Tensor = scale[:, None] * vectors * values.clamp_min(max(_LEAST_MISSED * float(values[-1]), 1e-6)).sqrt()
+    return turn

@@ -2,13 +2,13 @@
 
 Its coefficients A minimise
 
-    |Y − B A|² / s_h²  +  |P − o − R A|² / s_m²  +  (A − W P)ᵀ Q (0.05 + Dᵀ w D) (A − W P).
+    |Y − B A|² / n  +  |P − o − R A|² / s_m²  +  (A − W P)ᵀ Q (0.05 + Dᵀ w D) (A − W P).
 
 It is the Bayesian fusion of Wei, Dobigeon and Tourneret (2015), Bayesian fusion of multi-band images, with two
 differences: the prior's mean is the noise-aware linear prediction W P (`hsfuse.subspace.prediction`), and its
 covariance is smooth in space, less so across the MSI's edges (`hsfuse.classical.edge_prior`). R, o and both noises are
-those of HySure (Simões et al. 2015). Q is the inverse of the low-resolution covariance of Y − B W P less the HSI's
-noise: what the prediction misses.
+those of HySure (Simões et al. 2015); n is s_h², and more at the rim (`hsfuse.classical.rim`). Q is the inverse of the
+low-resolution covariance of Y − B W P less the HSI's noise: what the prediction misses.
 
 It is solved in coordinates A = W P + T Z in which Q is the identity, the MSI's term diagonal with c entries that are
 not zero, and the HSI's term diagonal but for what couples those c with the others: K images that a preconditioner can
@@ -26,6 +26,7 @@ from hsfuse.classical.covariances import Covariances
 from hsfuse.classical.edge_prior import WHITE, EdgePrior, WeightedLaplacian
 from hsfuse.classical.observation import MsiObservation
 from hsfuse.classical.posterior import NormalEquations, Preconditioner, conjugate_gradients, local_variance
+from hsfuse.classical.rim import data_precision, step_variance
 from hsfuse.imaging import upsample
 from hsfuse.subspace.basis import FEWEST_COEFFICIENTS, LEAST_NOISE
 from hsfuse.subspace.linear_model import LinearModel
@@ -101,6 +102,9 @@ class Bayes:
     hsi_noise: Tensor
     """s_h², float32 (K,)."""
 
+    beyond: Tensor
+    """v: how much ground beyond the rim may differ from what is replicated there, float32 (K,)."""
+
     coordinates: BayesCoordinates
     """Where it is solved."""
 
@@ -143,7 +147,9 @@ class Bayes:
         missed = _missed(patches, linear_model, hsi_noise)
         coordinates = BayesCoordinates.fit(missed, hsi_noise, observation.precision())
         prior = EdgePrior.fit(patches, observation.noise)
-        return cls(linear_model, observation, hsi_noise.float(), coordinates, prior)
+        encode = linear_model.subspace.encode
+        beyond = step_variance(((encode(patch.hsi), patch.hsi_valid) for patch in patches), hsi_noise)
+        return cls(linear_model, observation, hsi_noise.float(), beyond.float(), coordinates, prior)
 
     @torch.no_grad()
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
@@ -160,10 +166,9 @@ class Bayes:
     def coefficients(self, inputs: SubspaceInputs, msi: Tensor) -> Tensor:
         """A (K, r·h, r·w) of what the linear model makes of a tile, and of its P (c, r·h, r·w)."""
         place, msi = self.coordinates, self.linear_model.ranges.msi.mended(msi)
-        equations = self._equations(msi)
+        equations = self._equations(inputs.hsi, msi)
         missed = inputs.hsi - self._blur(inputs.msi)
-        weighted = _mixed(place.to_coefficients.to(msi).T / self.hsi_noise.to(msi), missed)
-        right = self._blur.adjoint(weighted) + self._msi_term(msi)
+        right = equations.weighted(missed) + self._msi_term(msi)
         start = upsample(
             _mixed(place.from_coefficients, missed * self.linear_model.prediction.keep.to(msi)[:, None, None]),
             self._blur.ratio,
@@ -179,8 +184,9 @@ class Bayes:
         """Variance of the posterior of the bands, about, (C, H, W): for P (c, H, W) with H and W multiples of r.
 
         Each Z_k alone, and each pixel as if the weights about it were those of the whole image: then L and Bᵀ B are
-        diagonal under the Fourier transform (aliases left out), and the variance is the mean of the inverse. The bands
-        have (E T)² of it, E the basis in the image's units; what the subspace leaves out has none.
+        diagonal under the Fourier transform (aliases left out), and the variance is the mean of the inverse: what the
+        rim adds is left out. The bands have (E T)² of it, E the basis in the image's units; what the subspace leaves
+        out has none.
         """
         place, msi = self.coordinates, self.linear_model.ranges.msi.mended(msi)
         degree = WeightedLaplacian.of(self.prior.weights(msi), msi.shape[-2:]).degree
@@ -193,10 +199,11 @@ class Bayes:
     def _blur(self) -> BlurDecimate:
         return self.linear_model.blur
 
-    def _equations(self, msi: Tensor) -> NormalEquations:
+    def _equations(self, hsi: Tensor, msi: Tensor) -> NormalEquations:
         laplacian = WeightedLaplacian.of(self.prior.weights(msi), msi.shape[-2:])
         diagonal = laplacian.degree + self.coordinates.msi.to(msi)[:, None, None]
-        return NormalEquations(laplacian, diagonal, self.coordinates.hsi.to(msi), self._blur)
+        precision = data_precision(self.hsi_noise, self.beyond, self._blur, hsi)
+        return NormalEquations(laplacian, diagonal, self.coordinates.to_coefficients.to(msi), precision, self._blur)
 
     def _msi_term(self, msi: Tensor) -> Tensor:
         """Tᵀ Rᵀ (P − o − R W P) / s_m², (K, H, W): what P shows beyond the prediction."""

@@ -3,7 +3,7 @@
 Simões, Bioucas-Dias, Almeida, Chanussot (2015), A convex formulation for hyperspectral image superresolution
 via subspace-based regularization: X = E A with A the minimiser of
 
-    ½ ‖Y - E A B M‖² + λ_m/2 ‖P - R E A‖² + λ_φ Σ √(Σ_k (A D_x)² + (A D_y)²),
+    ½ ‖(Y - E A B M) g‖² + λ_m/2 ‖P - R E A‖² + λ_φ Σ √(Σ_k (A D_x)² + (A D_y)²),
 
 solved by SALSA, a form of ADMM, with all convolutions by FFT (the appendix).
 
@@ -11,7 +11,8 @@ What is settled here: R, B and the phase of the decimation M are those of the im
 terms are in units of the noise (see `hsfuse.subspace.linear_model`), so that the λ_m of 1 is the likelihood's and
 λ_φ needs no tuning by scene: the authors' program has 5e-4 for images scaled to 1, which is 0.1 for noise of
 0.005. Ten dimensions, as there. The iteration starts from the linear estimate instead of zero, so it takes 50
-steps, not 200. What the subspace leaves out is added back.
+steps, not 200. What the subspace leaves out is added back. The weight g² of an HSI pixel is 1, and s² / n where its PSF
+reaches beyond the tile (`hsfuse.classical.rim`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import torch.nn.functional as F
 from hsfuse.classical.circulant import Circulant, differences, differences_adjoint
 from hsfuse.classical.covariances import Covariances
 from hsfuse.classical.observation import MsiObservation
+from hsfuse.classical.rim import data_precision, step_variance
 from hsfuse.subspace.basis import LEAST_NOISE
 from hsfuse.subspace.linear_model import LinearModel
 from hsfuse.subspace.outliers import screened
@@ -60,6 +62,10 @@ class HySure:
     msi_weight: Tensor
     """The HSI coefficients' noise variance over the MSI bands', float32 (c,)."""
 
+    beyond: Tensor
+    """v over the HSI coefficients' noise variance: how much ground beyond the rim may differ from what is replicated
+    there, float32 (K,)."""
+
     smoothness: float
     """λ_φ, in the coefficients' units."""
 
@@ -93,7 +99,9 @@ class HySure:
         weight = noise / observation.noise
         psf = imaging.psf.shifted(imaging.shift)
         response, offset = observation.response.float(), observation.offset.float()
-        return cls(linear_model, psf, response, offset, weight.float(), smoothness * noise)
+        encode, own = linear_model.subspace.encode, linear_model.subspace.noise.double() ** 2
+        beyond = step_variance(((encode(patch.hsi), patch.hsi_valid) for patch in patches), own) / noise
+        return cls(linear_model, psf, response, offset, weight.float(), beyond.float(), smoothness * noise)
 
     @torch.no_grad()
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
@@ -123,6 +131,8 @@ class _Salsa:
         # Where the decimation of the blurred image meets the tile's HSI pixels, and not the frame's.
         self.observed = tuple(slice(frame, frame + edge * ratio, ratio) for edge in coarse.shape[-2:])
         self.coarse = coarse
+        ones = torch.ones_like(problem.beyond)
+        self.trust = data_precision(ones, problem.beyond, problem.linear_model.blur, coarse)
         weighted = problem.response.to(start).T * problem.msi_weight.to(start)
         normal = weighted @ problem.response.to(start)
         identity = torch.eye(len(normal)).to(start)
@@ -154,7 +164,8 @@ class _Salsa:
         wanted = blurred - self.blurred_dual
         self.blurred = wanted.clone()
         seen = wanted[:, *self.observed]
-        self.blurred[:, *self.observed] = (self.coarse + self.penalty * seen) / (1 + self.penalty)
+        weighed = self.trust * self.coarse + self.penalty * seen
+        self.blurred[:, *self.observed] = weighed / (self.trust + self.penalty)
         self.blurred_dual = self.blurred - wanted
 
     def _agree_with_msi(self) -> None:

@@ -2,10 +2,11 @@
 
 In the coordinates of `hsfuse.classical.bayes` they read
 
-    (L + m_k) Z_k + Σ_l S_kl Bᵀ B Z_l = b_k,
+    (L + m_k) Z_k + Σ_l Bᵀ S_kl B Z_l = b_k,    S = Tᵀ N⁻¹ T at every HSI pixel,
 
-with L sparse, B the blur and decimation and m_k zero for all but c of the K images. The preconditioner inverts
-M_k = S_kk Bᵀ B + G⁻¹, G⁻¹ the diagonal of L + m_k, by the Woodbury identity,
+with L sparse, B the blur and decimation, N the variance of Y − B A (`hsfuse.classical.rim`) and m_k zero for all but
+c of the K images. The preconditioner inverts M_k = Bᵀ S_kk B + G⁻¹, G⁻¹ the diagonal of L + m_k, by the Woodbury
+identity,
 
     M⁻¹ = G − G Bᵀ (1/S_kk + B G Bᵀ)⁻¹ B G;
 
@@ -49,8 +50,11 @@ class NormalEquations:
     diagonal: Tensor
     """Of L + m_k, (K, H, W)."""
 
-    hsi: Tensor
-    """S, (K, K)."""
+    mixing: Tensor
+    """T, (K, K)."""
+
+    precision: Tensor
+    """The diagonal of N⁻¹ at every HSI pixel, (K, h, w)."""
 
     blur: BlurDecimate
     """B."""
@@ -58,8 +62,18 @@ class NormalEquations:
     def __call__(self, images: Tensor) -> Tensor:
         """The left side for images (K, H, W)."""
         coarse = self.blur(images)
-        weighted = (self.hsi @ coarse.flatten(1)).reshape(coarse.shape)
-        return self.laplacian(images, self.diagonal).add_(self.blur.adjoint(weighted))
+        weighted = self.weighted((self.mixing @ coarse.flatten(1)).reshape(coarse.shape))
+        return self.laplacian(images, self.diagonal).add_(weighted)
+
+    def weighted(self, missed: Tensor) -> Tensor:
+        """Bᵀ Tᵀ N⁻¹ of what is missed of Y (K, h, w), (K, H, W)."""
+        turned = self.mixing.T @ (self.precision * missed).flatten(1)
+        adjoint: Tensor = self.blur.adjoint(turned.reshape(missed.shape))
+        return adjoint
+
+    def hsi_diagonal(self) -> Tensor:
+        """S_kk at every HSI pixel, (K, h, w)."""
+        return (self.mixing.square().T @ self.precision.flatten(1)).reshape(self.precision.shape)
 
 
 @dataclass(frozen=True)
@@ -76,7 +90,7 @@ class Preconditioner:
     """B G Bᵀ, exactly."""
 
     noise: Tensor
-    """1 / S_kk, (K, 1, 1)."""
+    """1 / S_kk at every HSI pixel, (K, h, w)."""
 
     steps: int
     """Of Chebyshev's iteration."""
@@ -89,8 +103,8 @@ class Preconditioner:
         """Of the normal equations, the first `unseen` of whose images have the same G."""
         inverse = 1 / equations.diagonal
         stencil = Stencil.probe(equations.blur, inverse, unseen)
-        precision = torch.diag(equations.hsi)[:, None, None]
-        gain = float((precision[:, 0, 0] * stencil.sums.mean(dim=(1, 2))).max())
+        precision = equations.hsi_diagonal()
+        gain = float((precision.amax(dim=(1, 2)) * stencil.sums.mean(dim=(1, 2))).max())
         lowest = 0.7 * (stencil.flattest + 1 / gain) / (1 + 1 / gain)
         wanted = _INNER_ERROR / (2 * max(gain, 1.0))
         steps = min(max(math.ceil(math.log(wanted) / math.log(_falloff(lowest))), 2), _MOST_INNER_STEPS)

@@ -196,6 +196,13 @@ class BlurDecimate(torch.nn.Module):
         """Variance of white noise of variance 1 after B (of the first PSF)."""
         return float((self.kernel[0] ** 2).sum())
 
+    def outside(self, rows: int, columns: int) -> Tensor:
+        """The share of each HSI pixel's kernel (of the first PSF) that lies beyond the rim, float32 (rows, columns)."""
+        inner = torch.ones(1, 1, rows * self.ratio, columns * self.ratio, dtype=torch.float64)
+        inner = F.pad(inner, (self.margin,) * 4)
+        seen = F.conv2d(inner, self.kernel[:1, None].cpu(), stride=self.ratio)[0, 0]
+        return torch.where(seen < 1 - 1e-9, 1 - seen, 0).float()
+
     def _weights(self, like: Tensor) -> Tensor:
         channels = like.shape[1] // self.kernel.shape[0]
         return self.kernel.to(like).repeat_interleave(channels, dim=0)[:, None]

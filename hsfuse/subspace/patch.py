@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from hsfuse.imaging import BlurDecimate, PatchLike
 
+_BEYOND = 0.01  # of a PSF that may lie beyond the patch
+_FEWEST_INSIDE = 32
+
 
 @dataclass(frozen=True)
 class PairPatch:
@@ -74,6 +77,12 @@ def low_resolution(patch: PairPatch, blur: BlurDecimate) -> tuple[Tensor, Tensor
 
 
 def usable_pixels(patch: PairPatch, blur: BlurDecimate) -> Tensor:
-    """The HSI pixels that are valid with every fine pixel under their PSF, bool (h, w)."""
+    """The HSI pixels that are valid with every fine pixel under their PSF, bool (h, w).
+
+    What lies beyond the patch is no more known than what is masked: pixels with more than 1 % of their PSF there tell
+    nothing of B and R. They stay where fewer than 32 others are left.
+    """
     covered: Tensor = blur(patch.msi_valid[None].float())[0] > 1 - 1e-4
-    return covered & patch.hsi_valid
+    usable = covered & patch.hsi_valid
+    inside = usable & (blur.outside(*usable.shape) <= _BEYOND).to(usable.device)
+    return inside if int(inside.sum()) >= _FEWEST_INSIDE else usable

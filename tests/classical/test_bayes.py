@@ -11,6 +11,7 @@ import torch
 from hsfuse.classical import Bayes, SubspaceLinear
 from hsfuse.classical.edge_prior import EDGE_CONTRAST, WHITE, EdgePrior, WeightedLaplacian
 from hsfuse.classical.posterior import NormalEquations, Preconditioner, Stencil, conjugate_gradients
+from hsfuse.classical.rim import data_precision
 from hsfuse.imaging import BlurDecimate, PointSpread
 from hsfuse.subspace.patch import PairPatch
 
@@ -31,7 +32,10 @@ def equations(ratio: int = 3, edge: int = 6, fwhm: float = 1.0) -> tuple[NormalE
     msi = torch.tensor([0.0, 0.4, 30.0], dtype=torch.float64)
     hsi = torch.tensor([[60.0, 1.0, 4.0], [1.0, 5.0, 0.5], [4.0, 0.5, 0.8]], dtype=torch.float64)
     blur = BlurDecimate(PointSpread.gaussian(ratio, fwhm))
-    return NormalEquations(laplacian, laplacian.degree + msi[:, None, None], hsi, blur), msi
+    noise, beyond = torch.tensor([[1.0, 1.0, 1.0], [200.0, 20.0, 0.0]], dtype=torch.float64)
+    precision = data_precision(noise, beyond, blur, hsi.new_empty(edge, edge + 1))
+    mixing = torch.linalg.cholesky(hsi).T
+    return NormalEquations(laplacian, laplacian.degree + msi[:, None, None], mixing, precision, blur), msi
 
 
 def dense(operator: Callable[[Tensor], Tensor], shape: torch.Size) -> Tensor:
@@ -43,11 +47,11 @@ def dense(operator: Callable[[Tensor], Tensor], shape: torch.Size) -> Tensor:
 def test_the_normal_equations_are_those_of_the_sum_of_squares() -> None:
     problem, msi = equations()
     images = torch.rand(problem.diagonal.shape, dtype=torch.float64)
-    coarse = problem.blur(images).flatten(1)
+    coarse = problem.mixing @ problem.blur(images).flatten(1)
     lap = problem.laplacian
     steps = lap.down * (images[:, 1:] - images[:, :-1]) ** 2, lap.right * (images[..., 1:] - images[..., :-1]) ** 2
     energy = sum(step.sum() for step in steps) + (WHITE + msi) @ (images**2).sum(dim=(1, 2))
-    energy = energy + (coarse * (problem.hsi @ coarse)).sum()
+    energy = energy + (coarse.square() * problem.precision.flatten(1)).sum()
     assert torch.allclose((images * problem(images)).sum(), energy)
 
 
@@ -104,7 +108,8 @@ def test_the_estimate_minimises_the_equation_of_the_docstring(known_pair: Callab
         weights = tuple(part.double() for part in fitted.prior.weights(pair.msi))
         laplacian = WeightedLaplacian.of(weights, away.shape[-2:])
         prior = (half * laplacian(half, laplacian.degree.expand_as(half))).sum()
-        data = (misfit.square() / fitted.hsi_noise[:, None, None]).sum()
+        share = fitted.linear_model.blur.outside(20, 20).square()
+        data = (misfit.square() / (fitted.hsi_noise + share[..., None] * fitted.beyond).permute(2, 0, 1)).sum()
         return float(data + ((pair.msi - seen).square() / observation.noise[:, None, None]).sum() + prior)
 
     least = cost(found)

@@ -44,6 +44,25 @@ def test_a_constant_image_stays_constant(ratio: int, fwhm: float, shift: tuple[f
     torch.testing.assert_close(blur(image), torch.full((1, 3, 3), value, dtype=torch.float64))
 
 
+@few
+@given(RATIOS, WIDTHS, SHIFTS)
+def test_what_lies_outside_is_what_a_frame_of_ones_brings(ratio: int, fwhm: float, shift: tuple[float, float]) -> None:
+    blur = BlurDecimate(PointSpread.gaussian(ratio, fwhm).shifted(shift))
+    frame, (rows, columns) = 6, (4, 5)
+    world = torch.ones(1, (rows + 2 * frame) * ratio, (columns + 2 * frame) * ratio, dtype=torch.float64)
+    world[..., frame * ratio : -frame * ratio, frame * ratio : -frame * ratio] = 0
+    expected = blur(world)[0, frame:-frame, frame:-frame].float()
+    torch.testing.assert_close(blur.outside(rows, columns), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_nothing_lies_outside_where_the_psf_stays_within_its_pixel() -> None:
+    inner = BlurDecimate(PointSpread.gaussian(4, 0.3)).outside(3, 3)
+    reaching = BlurDecimate(PointSpread.gaussian(4, 1.0)).outside(5, 5)
+    assert not inner.any()
+    assert not reaching[1:-1, 1:-1].any()
+    assert reaching[0].min() > 0.05
+
+
 def test_the_adjoint_of_r_is_its_adjoint() -> None:
     random = np.random.default_rng(0)
     rows = random.random((3, 20))

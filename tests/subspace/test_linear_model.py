@@ -79,9 +79,9 @@ def test_invalid_pixels_do_not_enter_statistics():
     clean = LinearModel.fit([PairPatch.all_valid(hsi, msi)], model)
     part = LinearModel.fit([PairPatch.all_valid(hsi[:, :, :14], msi[:, :, :42])], model)
     valid, msi_valid = torch.ones(20, 20, dtype=torch.bool), torch.ones(60, 60, dtype=torch.bool)
-    valid[:, 14:] = False
+    valid[:, 13:] = False  # the PSF of column 13 reaches beyond the part
     broken = hsi.clone()
-    broken[:, :, 14:] = 1e6
+    broken[:, :, 13:] = 1e6
     holed = LinearModel.fit([PairPatch(broken, valid, msi, msi_valid)], model)
     torch.testing.assert_close(holed.subspace.mean, part.subspace.mean)
     assert not torch.allclose(holed.subspace.mean, clean.subspace.mean)
