@@ -79,10 +79,11 @@ def test_the_variance_of_steps_is_that_of_the_ground_without_the_noise() -> None
 
 def test_statistics_leave_out_what_reaches_beyond_unless_too_little_is_left() -> None:
     blur = BlurDecimate(PointSpread.gaussian(3, 1.0))
-    large, small = (
+    large, small, smallest = (
         usable_pixels(PairPatch.all_valid(torch.zeros(2, edge, edge), torch.zeros(1, 3 * edge, 3 * edge)), blur)
-        for edge in (9, 7)
+        for edge in (9, 7, 5)
     )
     assert large.sum() == 49
     assert large[1:-1, 1:-1].all()
-    assert small.all()
+    assert small.sum() == 45  # all but the corners
+    assert smallest.all()
