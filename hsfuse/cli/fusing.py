@@ -56,6 +56,8 @@ _OPTIONS = (
     options.option("--adapt", "adapt_seconds", type=DurationType(), metavar="TIME",
                    help="First fine-tune the weights on this pair at reduced resolution, such as 5m; kept only if "
                    "better on a held-back part.  [default: off]", group=_MODEL),
+    options.option("--adapt-weights", metavar="FILE.safetensors", group=_OUTPUT,
+                   help="Keep the weights that --adapt has found, if they are better, for --weights.  [default: off]"),
     options.option("--uncertainty", metavar="FILE.tif", group=_OUTPUT,
                    help="Also write the standard deviation of every value, calibrated on the scene itself: a float32 "
                    "COG on the same grid.  [default: off]"),

@@ -149,6 +149,7 @@ def fuse(
     model: str = DEFAULT_METHOD,
     weights: str | None = None,
     adapt_seconds: float | None = None,
+    adapt_weights: PathLike | None = None,
     uncertainty: PathLike | None = None,
     save_imaging: PathLike | None = None,
     report: PathLike | None = None,
@@ -170,6 +171,7 @@ def fuse(
         model: A network or a classical method.
         weights: A weights file, or the name of a bundled one.
         adapt_seconds: First fine-tune the weights on this pair at reduced resolution, for that long.
+        adapt_weights: A weights file to write with the adapted weights, if they are better.
         uncertainty: A second COG to write, of the same grid and bands: the standard deviation of each of the output's
             values, float32, in their units. Both appear, or none of them.
         save_imaging: A JSON file for R, B and the shift that were loaded or found, as `estimate` writes it.
@@ -195,10 +197,15 @@ def fuse(
     wanted, (output,) = requested(pair, paths, options, after=1)
     if dask is not None and isinstance(wanted, PairRequest):
         wanted = wanted.seen_from_anywhere()
-    named = {"output": output, "uncertainty": uncertainty, "save_imaging": save_imaging, "report": report}
+    named = {
+        "output": output, "uncertainty": uncertainty, "save_imaging": save_imaging, "report": report,
+        "adapt_weights": adapt_weights,
+    }  # fmt: skip
     targets = {name: path for name, path in named.items() if path is not None}
     refuse_to_replace_scenes(wanted, tuple(targets.values()))
     job = Job(choose_method(model, weights), compute or Compute(), tiling, seed)
+    if adapt_weights is not None and adapt_seconds is None:
+        raise RequestError("`adapt_weights` keeps what `adapt_seconds` has found: give both")
     key = None
     if resume:
         if adapt_seconds is not None:
@@ -215,7 +222,7 @@ def fuse(
         found = opened(wanted, beside=output, compute=job.compute, progress=progress)
     adapted: Adaptation | None = None
     if adapt_seconds is not None:
-        job, adapted = adapt(found, job, adapt_seconds, progress=progress)
+        job, adapted = adapt(found, job, adapt_seconds, keep=adapt_weights, progress=progress)
     tags = {} if adapted is None else {"HSFUSE_ADAPTED": adapted.sentence}
     with (
         _crew(None if there else dask) as crew,

@@ -134,6 +134,7 @@ class FuseOptions(TypedDict, total=False):
     model: str
     weights: str | None
     adapt_seconds: float | None
+    adapt_weights: PathLike | None
     uncertainty: PathLike | None
     save_imaging: PathLike | None
     report: PathLike | None
@@ -388,7 +389,11 @@ class Job:
             "HSFUSE_PSF": f"{pair.psf_source} (FWHM {fwhm[0]:.2f} × {fwhm[1]:.2f} HSI pixels)",
             "HSFUSE_HSI": Path(pair.scenes.hsi.path).name,
             "HSFUSE_MSI": Path(pair.scenes.msi.path).name,
+            "HSFUSE_PRECISION": self.suited.precision,
+            "HSFUSE_SEED": str(self.seed),
         }
+        if pair.shift is not None:
+            tags["HSFUSE_SHIFT"] = f"x {pair.shift.x:+.3f}, y {pair.shift.y:+.3f} HSI pixels"
         if pair.scenes.msi.sharpened:
             tags["HSFUSE_SHARPENED"] = "; ".join(group.sentence for group in pair.scenes.msi.sharpened)
         if not pair.scenes.output.refines_hsi:
