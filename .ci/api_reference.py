@@ -2,6 +2,8 @@
 
     pip install ".[docs]"
     python .ci/api_reference.py site
+
+Built in `.ci/run`; open `site/index.html`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 The base image is this machine: its `python3`, and none of Debian's packages (RUN steps of `apt-get` are left out).
 What the file names below the root (`/opt`, `/src`, `/tmp`, `/data`) lies below ROOT. The entry runs in the file's
-environment alone and, where this is root's process, as the file's user, without a home.
+environment alone, without a home, and as the file's user where this is root's process and its Python opens to others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ CONTEXT = Path(__file__).parents[1]
 PLACES = re.compile(r"(?<![\w.:/])/(opt|src|tmp|data)\b")
 
 
-def main(dockerfile: str, root: Path, arguments: dict[str, str], entry: list[str]) -> None:
+def main(  # noqa: C901 (a case an instruction)
+    dockerfile: str, root: Path, arguments: dict[str, str], entry: list[str]
+) -> None:
     """Run every stage, one after another, below one root."""
     (root / "tmp").mkdir(parents=True, exist_ok=True)
     (root / "tmp").chmod(0o777)
@@ -53,10 +55,18 @@ def main(dockerfile: str, root: Path, arguments: dict[str, str], entry: list[str
                 subprocess.run(["/bin/sh", "-c", words], cwd=folder, env=os.environ | built | set_, check=True)
             case "ENTRYPOINT":
                 entry = [*json.loads(words), *entry]
-    os.chown(folder, *map(int, user.split(":")))
+    if os.getuid() == 0:
+        os.chown(folder, *map(int, user.split(":")))
     print(f"{user} in {folder}:", *entry, flush=True)
-    lowered = ["setpriv", f"--reuid={user.split(':')[0]}", f"--regid={user.split(':')[1]}", "--clear-groups"]
-    subprocess.run([*(lowered if os.getuid() == 0 else []), *entry], cwd=folder, env=set_, check=True)
+    subprocess.run([*_as(user, set_), *entry], cwd=folder, env=set_, check=True)
+
+
+def _as(user: str, environment: dict[str, str]) -> list[str]:
+    """Words before a command that make it run as a user; none where that user cannot start Python."""
+    number, group = user.split(":")
+    words = ["setpriv", f"--reuid={number}", f"--regid={group}", "--clear-groups"]
+    started = os.getuid() == 0 and subprocess.run([*words, "python3", "-c", ""], env=environment, check=False)
+    return words if started and started.returncode == 0 else []
 
 
 def _copy(source: Path, target: Path) -> None:
