@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from hsfuse.fusion.arrays import fuse_arrays
     from hsfuse.fusion.batch import BatchEntry, BatchOutcome
     from hsfuse.fusion.compute import Compute
-    from hsfuse.fusion.job import OutputFormat, Tiling
+    from hsfuse.fusion.job import OutputFormat
     from hsfuse.fusion.opening import open_pair
+    from hsfuse.fusion.tiles import Tiling
     from hsfuse.imaging import ImagingModel, SensorTable
     from hsfuse.pairs.pair import Pair, PairRequest
     from hsfuse.progress import SILENT, Progress
@@ -63,7 +64,7 @@ _HOMES = {
     "SILENT": "progress",
     "SensorTable": "imaging",
     "Simulation": "commands.simulate",
-    "Tiling": "fusion.job",
+    "Tiling": "fusion.tiles",
     "TrainResult": "commands.train_reduced",
     "TrainingPlan": "training.start",
     "WorkError": "errors",

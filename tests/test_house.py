@@ -12,7 +12,8 @@ FLOORS = {
     "fusion": 3, "pairs": 2.5,
     "models": 2, "classical": 2,
     "subspace": 1,
-    "scenes": 0, "imaging": 0, "scan": 0, "metrics": 0, "files": -1, "progress": -2, "errors": -2, "version": -2,
+    "scenes": 0, "imaging": 0, "scan": 0, "metrics": 0,
+    "files": -1, "stages": -2, "progress": -2, "errors": -2, "version": -2,
 }  # fmt: skip
 """A room may import from lower floors; `fusion` stands on `pairs`, whose Wald level calibrates networks."""
 BESIDE = {("training", "report"), ("training", "evaluation"), ("models", "scan"), ("fusion", "pairs")}

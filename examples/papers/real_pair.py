@@ -26,9 +26,10 @@ from hsfuse.commands.compare import compare
 from hsfuse.commands.evaluate import evaluate
 from hsfuse.commands.fuse import fuse
 from hsfuse.fusion.compute import Compute
-from hsfuse.fusion.job import OutputFormat, Tiling
+from hsfuse.fusion.job import OutputFormat
 from hsfuse.fusion.methods import choose_method
 from hsfuse.fusion.opening import open_pair
+from hsfuse.fusion.tiles import Tiling
 from hsfuse.pairs.pair import PairRequest
 from hsfuse.pairs.wald_level import ReducedPair
 from hsfuse.report.csv_table import write_csv

@@ -11,7 +11,8 @@ import torch
 from hsfuse.errors import RequestError
 from hsfuse.fusion.arrays import BlockSource, FusedArray
 from hsfuse.fusion.compute import Compute
-from hsfuse.fusion.job import Job, Tiling
+from hsfuse.fusion.job import Job
+from hsfuse.fusion.tiles import Tiling
 from hsfuse.metrics import full_reference
 from hsfuse.models.bands import BandNetwork
 from hsfuse.models.mgdunlss import MGDuNLSSConfig, MGDuNLSSNet

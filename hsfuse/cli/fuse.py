@@ -28,6 +28,8 @@ def fuse(console: Console, pair: PairRequest, output: str, **choices: Any) -> No
     """
     from hsfuse.commands.fuse import fuse as run  # noqa: PLC0415 (imports torch)
 
+    if choices["resume"]:
+        console.keeps("the finished rows were kept, and the same command goes on with the rest")
     result = run(pair, output, progress=console.progress(), **choices)
     tell(console, result)
     console.result(

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from hsfuse.cli.console import Console
     from hsfuse.commands.fuse import FuseResult
 
+_TOLD_SECONDS = 0.05
 _MODEL, _RUN, _OUTPUT = "Model", "Run", "Output"
 
 
 _tiling = options.noun(
-    "tiling", "hsfuse.fusion.job.Tiling",
+    "tiling", "hsfuse.fusion.tiles.Tiling",
     (
         options.option("--tile", type=click.IntRange(1), metavar="N", group=_RUN,
                        help="Tile edge in HSI pixels.  [default: from the memory at hand]"),
@@ -64,6 +65,9 @@ _OPTIONS = (
     options.compute,
     options.seed,
     _form,
+    options.option("--resume", is_flag=True, group=_OUTPUT,
+                   help="Keep finished rows where the run breaks off, and go on with those of an earlier run of the "
+                   "same request."),
     options.overwrite,
 )  # fmt: skip
 
@@ -91,6 +95,13 @@ def tell(console: Console, result: FuseResult) -> None:
         f"{result.precision}; HSI {'resampled' if result.hsi_resampled else 'as it is'}, "
         f"MSI {'resampled' if result.resampled else 'as it is'}"
     )
+    for stage in result.stages:
+        if max(stage.worked, stage.waited) >= _TOLD_SECONDS:
+            console.detail(
+                f"{stage.name:<20}{stage.worked:7.1f} s"
+                + (f", waited {stage.waited:.1f} s" if stage.waited >= _TOLD_SECONDS else "")
+                + (f", {stage.megabytes:.0f} MB" if stage.megabytes else "")
+            )
     for group in result.sharpened:
         console.detail(f"sharpened: {group.sentence}")
     for name, value in result.fitted.items():

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -14,14 +14,17 @@ from hsfuse.errors import RequestError
 from hsfuse.files import shown, written_whole
 from hsfuse.fusion.batch import run_batch
 from hsfuse.fusion.compute import Compute
-from hsfuse.fusion.job import FuseOptions, Job, OutputFormat, Tiling
+from hsfuse.fusion.job import FuseOptions, Job, OutputFormat, Run
 from hsfuse.fusion.memory import peak_megabytes
 from hsfuse.fusion.methods import DEFAULT_METHOD, choose_method
 from hsfuse.fusion.opening import opened
+from hsfuse.fusion.tiles import Tiling
+from hsfuse.fusion.unfinished import is_finished, request_key
 from hsfuse.pairs.opening import refuse_to_replace_scenes, requested
-from hsfuse.pairs.pair import PairOptions
+from hsfuse.pairs.pair import PairOptions, PairRequest
 from hsfuse.progress import SILENT
 from hsfuse.scenes import CogWriter
+from hsfuse.stages import Stages
 from hsfuse.training.adaptation import Adaptation, adapt
 
 if TYPE_CHECKING:
@@ -29,9 +32,10 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from hsfuse.fusion.batch import BatchEntry, BatchOutcome
-    from hsfuse.pairs.pair import Pair, PairRequest, PathLike
+    from hsfuse.pairs.pair import Pair, PathLike
     from hsfuse.progress import Progress
     from hsfuse.scenes import SharpenedBands
+    from hsfuse.stages import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +73,7 @@ class FuseResult:
     """`fp32`, `bf16` or `fp16`."""
 
     tiles: int
-    """How many."""
+    """How many; 0 where the output of the very request was there already (`resume`)."""
 
     tile: int
     """Edge in HSI pixels."""
@@ -100,6 +104,9 @@ class FuseResult:
 
     displacement: dict[str, Any] | None
     """With `coregister` the displacement field that was measured, see `Coregistration.summary`; None without."""
+
+    stages: tuple[Stage, ...]
+    """Where the time went: what each stage worked and waited, s; stages overlap in time."""
 
     seconds: float
     """From opening to the finished file."""
@@ -135,6 +142,7 @@ def fuse(
     compute: Compute | None = None,
     tiling: Tiling = Tiling(),  # noqa: B008 (frozen)
     form: OutputFormat = OutputFormat(),  # noqa: B008
+    resume: bool = False,
     overwrite: bool = False,
     seed: int = 0,
     progress: Progress = SILENT,
@@ -154,6 +162,8 @@ def fuse(
         compute: Device, precision and memory; chosen by default.
         tiling: Size and overlap of tiles; chosen by default.
         form: Type, nodata and options of the output; by default the HSI's.
+        resume: Keep what is finished where the run breaks off, and go on with what an earlier one of the same request
+            has finished, with the same bytes in the end. An output that it had finished is left as it is.
         overwrite: Replace existing outputs.
         seed: Of whatever is drawn at random: the noise that calibration and `adapt_seconds` restore, and training.
         progress: Observer of the work.
@@ -168,19 +178,33 @@ def fuse(
     named = {"output": output, "uncertainty": uncertainty, "save_imaging": save_imaging}
     targets = {name: path for name, path in named.items() if path is not None}
     refuse_to_replace_scenes(wanted, tuple(targets.values()))
-    _check_targets(targets, overwrite=overwrite)
     job = Job(choose_method(model, weights), compute or Compute(), tiling, seed)
-    found = opened(wanted, beside=output, compute=job.compute, progress=progress)
+    key = None
+    if resume:
+        if adapt_seconds is not None:
+            raise RequestError("`resume` cannot go on with weights of `adapt_seconds`: leave one of them out")
+        key = request_key(_request(wanted), **job.told, form=asdict(form), uncertainty=uncertainty is not None)
+    there = key is not None and all(is_finished(Path(path), key) for path in (output, uncertainty) if path is not None)
+    if not there:
+        _check_targets(targets, overwrite=overwrite)
+    clock = Stages()
+    with clock.work("open and estimate"):
+        found = opened(wanted, beside=output, compute=job.compute, progress=progress)
     adapted: Adaptation | None = None
     if adapt_seconds is not None:
         job, adapted = adapt(found, job, adapt_seconds, progress=progress)
     tags = {} if adapted is None else {"HSFUSE_ADAPTED": adapted.sentence}
     with contextlib.ExitStack() as beside:  # moved into place last: without the output it is not kept either
-        if save_imaging is not None:
+        if save_imaging is not None and not (there and Path(save_imaging).exists()):
             found.imaging_on_hsi.save(beside.enter_context(written_whole(save_imaging, overwrite=overwrite)))
-        run = job.write(
-            found, output, uncertainty=uncertainty, form=form, tags=tags, overwrite=overwrite, progress=progress
-        )
+        run = (
+            Run(None, 0, job.suited, found=(_there(output),))
+            if there
+            else job.write(
+                found, output, uncertainty=uncertainty, form=form, tags=tags, overwrite=overwrite, resume=key,
+                progress=progress,
+            )
+        )  # fmt: skip
     untrained = job.method.untrained_ratio(found.ratio)
     return FuseResult(
         output=Path(output),
@@ -193,9 +217,9 @@ def fuse(
         weights=None if job.method.weights is None else job.method.weights.name,
         device=run.compute.device,
         precision=run.compute.precision,
-        tiles=len(run.plan),
-        tile=run.plan.rows.tile,
-        overlap=run.plan.rows.overlap,
+        tiles=0 if run.plan is None else len(run.plan),
+        tile=0 if run.plan is None else run.plan.rows.tile,
+        overlap=0 if run.plan is None else run.plan.rows.overlap,
         resampled=found.scenes.resampled,
         sharpened=found.scenes.msi.sharpened,
         hsi_resampled=found.scenes.places is not None,
@@ -204,6 +228,7 @@ def fuse(
         adapted=adapted,
         shift=None if found.shift is None else (found.shift.x, found.shift.y),
         displacement=None if found.coregistration is None else found.coregistration.summary(),
+        stages=(clock.table[0], *run.stages),
         seconds=time.monotonic() - started,
         peak_memory_mb=peak_megabytes(),
         warnings=tuple(dict.fromkeys((*found.warnings, *(() if untrained is None else (untrained,)), *run.warnings))),
@@ -231,6 +256,14 @@ def batch(
             a folder cannot be made; nothing was fused.
     """
     return run_batch(entries, fuse, shard=shard, progress=progress)
+
+
+def _request(pair: Pair | PairRequest) -> PairRequest:
+    return pair if isinstance(pair, PairRequest) else pair.request
+
+
+def _there(output: PathLike) -> str:
+    return f"{shown(output)} is there already, whole, as this very request makes it: nothing was left to do"
 
 
 def _check_targets(targets: Mapping[str, PathLike], *, overwrite: bool) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 
 from hsfuse.errors import PairError
 from hsfuse.fusion.compute import Compute
-from hsfuse.fusion.job import Job, Tiling
+from hsfuse.fusion.job import Job
 from hsfuse.fusion.methods import DEFAULT_METHOD, choose_method
+from hsfuse.fusion.tiles import Tiling
 from hsfuse.pairs.pair import Pair, PairRequest
 from hsfuse.progress import SILENT
 from hsfuse.scenes import MAX_RATIO, ScenePair

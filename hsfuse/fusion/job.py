@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from hsfuse.fusion.engine import SecondLayer, fuse_tiles
+from hsfuse.fusion.engine import STAGES, fuse_tiles
 from hsfuse.fusion.memory import fitting_tile
-from hsfuse.fusion.tiles import TilePlan
+from hsfuse.fusion.tile_work import TileWork
+from hsfuse.fusion.tiles import BY_MEMORY, TilePlan
 from hsfuse.fusion.uncertainty import TileUncertainty, Uncertainty
+from hsfuse.fusion.unfinished import REQUEST_TAG, Unfinished, forget
 from hsfuse.progress import SILENT
-from hsfuse.scenes import WARN_CLIPPED, CogWriter, Encoding, finish_all
+from hsfuse.scenes import WARN_CLIPPED, CogWriter, Encoding, finish_all, keep_common_rows
 from hsfuse.scenes.cog_options import checked_options
+from hsfuse.stages import Stages
 from hsfuse.version import __version__
 
 if TYPE_CHECKING:
@@ -25,25 +28,17 @@ if TYPE_CHECKING:
     from hsfuse.fusion.engine import RowSink, TileSource
     from hsfuse.fusion.method import FittedMethod
     from hsfuse.fusion.methods import ChosenMethod
+    from hsfuse.fusion.tile_work import SecondRule
+    from hsfuse.fusion.tiles import Tiling
     from hsfuse.imaging import ImagingModel
     from hsfuse.pairs.pair import Pair, PathLike
     from hsfuse.progress import Progress
     from hsfuse.scenes import PixelWindow
+    from hsfuse.stages import Stage
     from hsfuse.subspace.patch import PairPatch
 
 BLEND_PIXELS = 4
 """HSI pixels over which neighbouring tiles are blended, beside the margins that a method needs."""
-
-
-@dataclass(frozen=True)
-class Tiling:
-    """How a scene is cut into tiles, in HSI pixels."""
-
-    tile: int | None = None
-    """Edge of a tile; None for what fits into memory."""
-
-    overlap: int | None = None
-    """What neighbours share; None for what the method needs."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ def plan_tiles(
     bands: int,
     ratio: int,
     compute: Compute,
-    tiling: Tiling = Tiling(),
+    tiling: Tiling = BY_MEMORY,
     layers: int = 1,
 ) -> TilePlan:
     """The tiles asked for, or those that fit into memory with the overlap that a method needs.
@@ -141,6 +136,7 @@ class FuseOptions(TypedDict, total=False):
     compute: Compute | None
     tiling: Tiling
     form: OutputFormat
+    resume: bool
     overwrite: bool
     seed: int
     progress: Progress
@@ -150,8 +146,8 @@ class FuseOptions(TypedDict, total=False):
 class Run:
     """What a run did."""
 
-    plan: TilePlan
-    """The tiles."""
+    plan: TilePlan | None
+    """The tiles; None where nothing was left to do."""
 
     redone: int
     """How many of them were not finite in half precision and were computed again in float32."""
@@ -168,11 +164,14 @@ class Run:
     found: tuple[str, ...] = ()
     """What else the user should know, sentences."""
 
+    stages: tuple[Stage, ...] = ()
+    """Where the time went."""
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences for the user."""
         found = list(self.found)
-        if self.redone:
+        if self.redone and self.plan is not None:
             precision = self.compute.precision
             found.append(
                 f"{self.redone} of {len(self.plan)} tiles were not finite in {precision} and were computed in fp32"
@@ -192,7 +191,7 @@ class Job:
     compute: Compute
     """As asked for; the method may want less."""
 
-    tiling: Tiling = Tiling()
+    tiling: Tiling = BY_MEMORY
     """Of the scene."""
 
     seed: int = 0
@@ -201,6 +200,15 @@ class Job:
     unadapted: ChosenMethod | None = None
     """The method before it learned from the very pair, which would flatter it where it is judged there; None if it has
     not."""
+
+    @property
+    def told(self) -> dict[str, object]:
+        """All of it that the numbers of an output depend on, as JSON knows it."""
+        weights, suited = self.method.weights, self.suited
+        return {
+            "model": self.method.name, "weights": None if weights is None else weights.checksum(),
+            "device": suited.device, "precision": suited.precision, "tiling": asdict(self.tiling), "seed": self.seed,
+        }  # fmt: skip
 
     @property
     def suited(self) -> Compute:
@@ -225,9 +233,7 @@ class Job:
         *,
         bands: int,
         ratio: int,
-        beside: SecondLayer | None = None,
         progress: Progress = SILENT,
-        stage: str = "fuse",
     ) -> Run:
         """Fuse an area tile by tile.
 
@@ -238,22 +244,35 @@ class Job:
             sink: Takes the rows.
             bands: C, of the fused image.
             ratio: HSI pixel over fine pixel.
-            beside: What else is made of the tiles; nothing by default.
             progress: Observer of the work.
-            stage: What it is called there.
 
         Raises:
             RequestError: The tile is too small for the overlap, or for the memory.
             WorkError: A tile is not finite, memory runs out, or reading or writing fails.
         """
-        layers = 1 if beside is None else 2
-        plan = plan_tiles(
-            fitted, area, bands=bands, ratio=ratio, compute=self.compute, tiling=self.tiling, layers=layers
-        )
+        plan = plan_tiles(fitted, area, bands=bands, ratio=ratio, compute=self.compute, tiling=self.tiling)
+        return self._run(source, plan, fitted, [sink], bands=bands, progress=progress, stages=Stages(*STAGES))
+
+    def _run(
+        self,
+        source: TileSource,
+        plan: TilePlan,
+        fitted: FittedMethod,
+        sinks: Sequence[RowSink],
+        *,
+        bands: int,
+        stages: Stages,
+        beside: SecondRule | None = None,
+        align: int = 256,
+        progress: Progress = SILENT,
+    ) -> Run:
+        """Run a plan, from the row on that is due next in the sinks."""
+        done = min(getattr(sink, "next_row", 0) for sink in sinks)
+        work = TileWork(fitted, self.suited, beside)
         redone = fuse_tiles(
-            source, fitted, plan, sink, bands=bands, compute=self.suited, progress=progress, stage=stage, beside=beside
+            source, work, plan, sinks, bands=bands, progress=progress, align=align, done=done, stages=stages
         )
-        return Run(plan, redone, self.suited)
+        return Run(plan, redone, self.suited, stages=stages.table)
 
     def write(
         self,
@@ -264,6 +283,7 @@ class Job:
         form: OutputFormat = OutputFormat(),
         tags: Mapping[str, str] | None = None,
         overwrite: bool = False,
+        resume: str | None = None,
         progress: Progress = SILENT,
     ) -> Run:
         """Fuse a pair into a COG.
@@ -275,6 +295,8 @@ class Job:
             form: Of the first one's numbers; the creation options are for both.
             tags: Further ones for the dataset.
             overwrite: Replace existing files.
+            resume: Key of the request (`request_key`): what an interrupted run of it has finished is gone on with, and
+                what this one finishes is kept if it is interrupted. None: nothing is kept.
             progress: Observer of the work.
 
         Raises:
@@ -284,41 +306,60 @@ class Job:
         encodings = [(Path(output), form.encoding(pair), form.allow_clipping)]
         if uncertainty is not None:
             encodings.append((Path(uncertainty), Encoding.for_output(len(pair.hsi_bands), "float32", math.nan), True))
+        tags = self._tags(pair) | dict(tags or {}) | ({} if resume is None else {REQUEST_TAG: resume})
         with contextlib.ExitStack() as stack:
+            kept = [] if resume is None else [Unfinished.of(path, resume) for path, _, _ in encodings]
+            for unfinished in kept:
+                stack.callback(unfinished.close)
+            folders: list[Path | None] = [unfinished.rows for unfinished in kept] or [None] * len(encodings)
+            keep_common_rows([folder for folder in folders if folder is not None])
             writers = []
-            for path, encoding, allow_clipping in encodings:
+            for (path, encoding, allow_clipping), folder in zip(encodings, folders, strict=True):
                 writers.append(
                     CogWriter(
-                        path,
-                        pair.fine_grid,
-                        pair.hsi_bands,
-                        encoding,
-                        tags=self._tags(pair) | dict(tags or {}),
-                        creation_options=form.creation_options,
-                        overwrite=overwrite,
-                        allow_clipping=allow_clipping,
+                        path, pair.fine_grid, pair.hsi_bands, encoding, tags=tags, overwrite=overwrite,
+                        creation_options=form.creation_options, allow_clipping=allow_clipping, folder=folder,
                     )
-                )
+                )  # fmt: skip
                 stack.callback(writers[-1].discard)
-            run = self._write(pair, writers, progress)
+            run = self._write(pair, writers, kept, progress)
             finish_all(writers)
-        return run
+        for unfinished in kept:
+            unfinished.remove()
+        for path, _, _ in encodings:
+            forget(path)
+        return replace(run, stages=(*run.stages, *(stage for writer in writers for stage in writer.stages)))
 
-    def _write(self, pair: Pair, writers: Sequence[CogWriter], progress: Progress) -> Run:
+    def _write(self, pair: Pair, writers: Sequence[CogWriter], kept: Sequence[Unfinished], progress: Progress) -> Run:
         """Fuse a pair into the first of the writers, and its standard deviations into the second, if there is one."""
         first, *second = writers
-        for block in pair.sample:
-            first.require_room(block.hsi, block.hsi_valid)
-        fitted, bands = self.fit(pair.patches, pair.imaging), len(pair.hsi_bands)
+        stages = Stages("fit", *STAGES)
+        with stages.work("fit"):
+            for block in pair.sample:
+                first.require_room(block.hsi, block.hsi_valid)
+            fitted, bands = self.fit(pair.patches, pair.imaging), len(pair.hsi_bands)
         for writer in writers:
             writer.tag({f"HSFUSE_{key}": value for key, value in fitted.facts.items()})
-        beside: SecondLayer | None = None
+        beside: SecondRule | None = None
         warned: tuple[str, ...] = ()
         for writer in second:
-            found = self.uncertainty(pair, fitted)
+            with stages.work("fit"):
+                found = self.uncertainty(pair, fitted)
             writer.tag({f"HSFUSE_{key}": value for key, value in found.facts.items()} | {"HSFUSE_OF": first.path.name})
-            beside, warned = SecondLayer(TileUncertainty(found, pair.for_fits), writer), found.warnings
-        run = self.run(pair, pair.area, fitted, first, bands=bands, ratio=pair.ratio, beside=beside, progress=progress)
+            beside, warned = TileUncertainty(found, pair.for_fits), found.warnings
+        plan = plan_tiles(
+            fitted, pair.area, bands=bands, ratio=pair.ratio, compute=self.compute, tiling=self.tiling,
+            layers=len(writers),
+        )  # fmt: skip
+        for unfinished in kept[:1]:
+            plan = plan.tiled_as(unfinished.tiling(plan.tiling))
+        if first.next_row:
+            progress.note(f"{first.next_row} of {first.grid.height} rows are there: going on")
+        elif any(unfinished.begun_anew for unfinished in kept):
+            progress.note("what is there was made for another request: beginning anew")
+        run = self._run(
+            pair, plan, fitted, writers, bands=bands, beside=beside, align=first.block, progress=progress, stages=stages
+        )
         return replace(run, clipped=first.clipped, facts=fitted.facts, found=warned)
 
     def _tags(self, pair: Pair) -> dict[str, str]:

@@ -17,6 +17,7 @@ from hsfuse.errors import PairError, SceneError
 from hsfuse.fusion.engine import fuse_tiles
 from hsfuse.fusion.job import plan_tiles
 from hsfuse.fusion.method import FittedClassical
+from hsfuse.fusion.tile_work import TileWork
 from hsfuse.imaging import RelativeBlur
 from hsfuse.scenes import (
     MAX_RATIO,
@@ -139,8 +140,9 @@ def sharpened(fine: MsiBands, coarse: MsiBands, area: PixelWindow, place: Workpl
     plan = plan_tiles(fitted, area, bands=bands, ratio=scenes.ratio, compute=compute)
     with place.stack(fine.scene.grid.crop(taken), fine, coarse) as stack:
         fuse_tiles(
-            scenes, fitted, plan, _BesideFiner(stack, fine, taken, coarse.scene.screen.nonnegative),
-            bands=bands, compute=compute, progress=place.progress, stage=f"sharpen {', '.join(coarse.names)}",
+            scenes, TileWork(fitted, compute), plan,
+            [_BesideFiner(stack, fine, taken, coarse.scene.screen.nonnegative)],
+            bands=bands, progress=place.progress, stage=f"sharpen {', '.join(coarse.names)}",
         )  # fmt: skip
     told = SharpenedBands(
         coarse.names, coarse.scene.grid.describe_pixel(), scenes.ratio, round(float(np.mean(blur.psf.fwhm)), 3),

@@ -23,6 +23,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Tiling:
+    """How a scene is cut into tiles, in HSI pixels."""
+
+    tile: int | None = None
+    """Edge of a tile; None for what fits into memory."""
+
+    overlap: int | None = None
+    """What neighbours share; None for what the method needs."""
+
+
+BY_MEMORY = Tiling()
+"""Whatever fits."""
+
+
+@dataclass(frozen=True)
 class Axis:
     """One axis of the plan, in HSI pixels.
 
@@ -140,6 +155,22 @@ class TilePlan:
             RequestError: The tile is too small for the overlap.
         """
         return cls(Axis(height, tile, overlap, margin), Axis(width, tile, overlap, margin), ratio)
+
+    @property
+    def tiling(self) -> Tiling:
+        """What it was made from."""
+        return Tiling(self.rows.tile, self.rows.overlap)
+
+    def tiled_as(self, tiling: Tiling) -> TilePlan:
+        """The same area in other tiles."""
+        assert tiling.tile is not None
+        assert tiling.overlap is not None
+        if tiling == self.tiling:
+            return self
+        margin = min(self.rows.margin, tiling.overlap // 2)
+        return TilePlan.make(
+            self.columns.length, self.rows.length, self.ratio, tile=tiling.tile, overlap=tiling.overlap, margin=margin
+        )
 
     def __len__(self) -> int:
         return len(self.rows.starts) * len(self.columns.starts)

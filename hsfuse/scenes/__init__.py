@@ -9,6 +9,7 @@ from hsfuse.scenes.grid import Grid, PixelWindow, nesting_offset
 from hsfuse.scenes.naming import seen_from, short_name
 from hsfuse.scenes.output_grid import OutputGrid
 from hsfuse.scenes.overlap import common_area
+from hsfuse.scenes.packed_rows import keep_common_rows
 from hsfuse.scenes.pair import ScenePair
 from hsfuse.scenes.pair_block import PairBlock
 from hsfuse.scenes.ratio import MAX_RATIO, measured_ratio, whole_ratio
@@ -36,6 +37,7 @@ __all__ = [
     "StackWriter",
     "common_area",
     "finish_all",
+    "keep_common_rows",
     "measured_ratio",
     "nesting_offset",
     "parse_band_list",

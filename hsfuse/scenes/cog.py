@@ -1,8 +1,9 @@
 """Writing a cube as a cloud-optimised GeoTIFF, row by row, in bounded memory.
 
-GDAL's COG driver cannot be written to in pieces, so rows go into an uncompressed, tiled, band-interleaved
-temporary file first, which gets its overviews and all metadata and is then copied into the COG. Both live in
-a hidden folder beside the target; the finished file is moved into place, and the folder goes in any case.
+GDAL's COG driver cannot be written to in pieces. Here rows of blocks go into GeoTIFFs of their own as they come,
+packed on all cores while the next ones are computed, and so do the overviews; in the end their bytes are laid out
+as a COG (`cog_layout`). All of it lives in a hidden folder beside the target; the finished file is moved into
+place, and the folder goes.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import rasterio.shutil
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import ColorInterp
 from rasterio.windows import Window
 
 from hsfuse.errors import OutputError, WorkError
 from hsfuse.files import check_target, move_together, require_room, shown, temporary_folder
-from hsfuse.scenes.cog_options import BLOCK, checked_options, copy_options
+from hsfuse.scenes.cog_layout import lay_out
+from hsfuse.scenes.cog_options import BLOCK, checked_options
 from hsfuse.scenes.composite import NATURAL_NM, nearest_bands
+from hsfuse.scenes.packed_rows import PackedRows
 from hsfuse.scenes.raster import RASTER_ERRORS, gdal_environment, open_dataset, reason_of
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from hsfuse.scenes.bands import Bands
     from hsfuse.scenes.encoding import Encoding
     from hsfuse.scenes.grid import Grid
+    from hsfuse.stages import Stage
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +44,6 @@ WARN_CLIPPED = 1e-3
 """Share of values that the type cannot hold from which on a caller should warn."""
 REFUSE_CLIPPED = 1e-2
 """Share from which on an output is refused unless told otherwise."""
-
-# Bands are encoded in groups of about this many numbers, so that a copy of all rows is never made.
-_ENCODED_NUMBERS = 2**22
 
 
 class CogWriter:
@@ -68,8 +68,9 @@ class CogWriter:
         creation_options: Mapping[str, str] | None = None,
         overwrite: bool = False,
         allow_clipping: bool = False,
+        folder: Path | None = None,
     ) -> None:
-        """Check that the output can be written, and open the temporary file.
+        """Check that the output can be written, and make the folder for what is unfinished.
 
         Args:
             path: The COG.
@@ -81,6 +82,8 @@ class CogWriter:
             creation_options: As of GDAL's COG driver, such as `COMPRESS`, `LEVEL` or `NUM_THREADS`.
             overwrite: Replace an existing file.
             allow_clipping: Go on where the type cannot hold more than 1 % of the values.
+            folder: On the same disk, for what is unfinished; it is kept unless the file gets finished, and a writer
+                of the same request that is given it again goes on at `next_row`. By default a temporary one.
 
         Raises:
             OutputError: The file exists, the folder is missing or cannot be written to, or options do not fit.
@@ -91,17 +94,17 @@ class CogWriter:
         self.bands = bands
         self.encoding = encoding
         self._options = checked_options(creation_options or {})
-        self._nodata_written = encoding.declared
+        self._tags = dict(tags)
         self._allow_clipping = allow_clipping
-        self._clipped = self._written = 0
-        self._next_row = 0
+        self._held: list[tuple[NDArray[np.float32], NDArray[np.bool_]]] = []
         self.overwrite = overwrite
         check_target(self.path, overwrite=overwrite)
         self._check_disk()
-        self._folder = temporary_folder(self.path)
+        self._kept = folder is not None
+        self._folder = temporary_folder(self.path) if folder is None else folder
         try:
-            self._dataset: Any = self._create()
-            self._describe(tags)
+            with gdal_environment():
+                self._rows = PackedRows(self._folder, grid, encoding, self._options)
         except RASTER_ERRORS as error:
             self.discard()
             raise WorkError(self._failed(error)) from error
@@ -137,11 +140,27 @@ class CogWriter:
         """Share of the values written so far, 0 to 1, that the type could not hold and that became its least or
         greatest number; a caller should warn above `WARN_CLIPPED`.
         """
-        return self._clipped / self._written if self._written else 0.0
+        counts = self._rows.counts
+        return counts.clipped / counts.written if counts.written else 0.0
+
+    @property
+    def block(self) -> int:
+        """Edge of the file's blocks in pixels: rows that come in whole rows of blocks are not held."""
+        return self._rows.block
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Where the time of encoding, packing and laying out went."""
+        return self._rows.stages.table
+
+    @property
+    def next_row(self) -> int:
+        """The row that is due next."""
+        return self._rows.counts.rows + sum(len(valid) for _, valid in self._held)
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Add tags to the dataset's default domain, such as what was found out only after the file was begun."""
-        self._dataset.update_tags(**tags)
+        self._tags |= tags
 
     def require_room(self, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
         """Refuse early, on a sample of what the output will be like, a type that cannot hold it.
@@ -173,28 +192,22 @@ class CogWriter:
         rows = values.shape[1]
         if values.shape != (len(self.bands), rows, self.grid.width) or valid.shape != values.shape[1:]:
             raise ValueError(f"rows of shape {values.shape} with a mask of {valid.shape} do not fit {self.grid}")
-        if row != self._next_row or row + rows > self.grid.height:
-            raise ValueError(f"rows {row} to {row + rows} came where row {self._next_row} was due")
-        if not self._nodata_written and not (valid.all() and np.isfinite(values.sum(axis=0, dtype=np.float64)).all()):
-            self._dataset.nodata = float(self.encoding.nodata[0])
-            self._nodata_written = True
-        window = Window(0, row, self.grid.width, rows)
-        at_once = max(1, _ENCODED_NUMBERS // max(1, valid.size))
+        if row != self.next_row or row + rows > self.grid.height:
+            raise ValueError(f"rows {row} to {row + rows} came where row {self.next_row} was due")
+        last = row + rows == self.grid.height
+        if self._held or (rows % self.block and not last):
+            self._held.append((values.copy(), valid.copy()))
+            finished = self._whole_blocks(last=last)
+            if finished is None:
+                return
+            values, valid = finished
         try:
             with gdal_environment():
-                for first in range(0, len(values), at_once):
-                    bands = slice(first, first + at_once)
-                    encoded, clipped = self.encoding.select(bands).encode(values[bands], valid)
-                    self._clipped += clipped
-                    self._dataset.write(
-                        encoded, indexes=list(range(first + 1, first + 1 + len(encoded))), window=window
-                    )
-        except RASTER_ERRORS as error:
+                self._rows.write(values, valid)
+        except (*RASTER_ERRORS, OSError) as error:
             raise WorkError(self._failed(error)) from error
-        self._next_row = row + rows
-        self._written += int(valid.sum()) * len(values)
         whole = len(self.bands) * self.grid.width * self.grid.height
-        if not self._allow_clipping and self._clipped > REFUSE_CLIPPED * whole:
+        if not self._allow_clipping and self._rows.counts.clipped > REFUSE_CLIPPED * whole:
             raise OutputError(f"{shown(self.path)}: {self.encoding.refusal(self.clipped)}")
 
     def finish(self) -> None:
@@ -212,33 +225,43 @@ class CogWriter:
         Raises:
             WorkError: Rows are missing, or the disk is full.
         """
-        if self._next_row != self.grid.height:
-            raise WorkError(f"{self.path}: only {self._next_row} of {self.grid.height} rows came: nothing was kept")
+        if self.next_row != self.grid.height:
+            raise WorkError(f"{self.path}: only {self.next_row} of {self.grid.height} rows came: nothing was kept")
         try:
-            with gdal_environment():
-                self._build_overviews()
-                self._dataset.close()
-                finished = self._convert()
+            with gdal_environment(), self._rows.stages.work("lay out"):
+                finished = self._laid_out()
                 _check_whole(finished)
         except (*RASTER_ERRORS, OSError) as error:
             raise WorkError(self._failed(error)) from error
         return finished
 
     def discard(self) -> None:
-        """Remove everything temporary; the target stays as it was."""
-        dataset = getattr(self, "_dataset", None)
-        if dataset is not None and not dataset.closed:
+        """Remove everything temporary, but not a folder that was given; the target stays as it was."""
+        self._close()
+        if not self._kept:
+            self._remove()
+
+    def _close(self) -> None:
+        rows = getattr(self, "_rows", None)
+        if rows is not None:
             try:
-                dataset.close()
+                rows.overviews.close()
             except RASTER_ERRORS:
-                logger.debug("closing the temporary file of %s failed", self.path, exc_info=True)
+                logger.debug("closing the overviews of %s failed", self.path, exc_info=True)
+
+    def _remove(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    # --- the temporary file ---
-
-    @property
-    def _temporary(self) -> Path:
-        return self._folder / "rows.tif"
+    def _whole_blocks(self, *, last: bool) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
+        """Those of the rows held that make whole rows of blocks, or all of them if they are the last; or None."""
+        rows = sum(len(valid) for _, valid in self._held)
+        finished = rows if last else rows - rows % self.block
+        if not finished:
+            return None
+        values = np.concatenate([part for part, _ in self._held], axis=1)
+        valid = np.concatenate([part for _, part in self._held])
+        self._held = [(values[:, finished:], valid[finished:])] if finished < rows else []
+        return values[:, :finished], valid[:finished]
 
     def _check_disk(self) -> None:
         tiles = math.ceil(self.grid.width / BLOCK) * math.ceil(self.grid.height / BLOCK)
@@ -246,48 +269,37 @@ class CogWriter:
         # The cube, a third of it for overviews, and the same again for an output that may not compress.
         require_room(self.path.parent, 2 * cube * 4 // 3, f"to write {self.path.name}", "write elsewhere")
 
-    def _create(self) -> Any:
-        nodata = float(self.encoding.nodata[0]) if self._nodata_written else None
-        return create_raster(self._temporary, self.grid, len(self.bands), self.encoding.dtype, nodata)
+    # --- the finished file ---
 
-    def _describe(self, tags: Mapping[str, str]) -> None:
-        dataset = self._dataset
-        dataset.update_tags(**tags)
+    def _laid_out(self) -> Path:
+        head = self._folder / "head.tif"
+        image, overviews = self._rows.finish(head)
+        with self._rows.create(head, self.grid.width, self.grid.height, sparse=True) as dataset:
+            self._describe(dataset)
+        finished = self._folder / self.path.name
+        finished.unlink(missing_ok=True)
+        bigtiff = self._options.get("BIGTIFF", "IF_SAFER")
+        lay_out(image, overviews, finished, bigtiff=bigtiff, sparse=self._rows.sparse)
+        return finished
+
+    def _describe(self, dataset: Any) -> None:
+        dataset.update_tags(**self._tags)
         scales, offsets = self.encoding.scales, self.encoding.offsets
         if (scales != 1).any() or (offsets != 0).any():
             dataset.scales, dataset.offsets = tuple(scales), tuple(offsets)
         describe_bands(dataset, self.bands)
+        if self._options.get("STATISTICS", "AUTO").upper() != "NO":
+            overviews = self._rows.overviews
+            for band in range(len(self.bands)):
+                dataset.update_tags(band + 1, **overviews.statistics.tags(band, approximate=bool(overviews.files)))
         natural = nearest_bands(self.bands, NATURAL_NM)
         if natural is not None:  # viewers show these, and not the first three
             colours = {natural[0]: ColorInterp.red, natural[1]: ColorInterp.green, natural[2]: ColorInterp.blue}
             dataset.colorinterp = [colours.get(index, ColorInterp.undefined) for index in range(len(self.bands))]
 
-    def _build_overviews(self) -> None:
-        levels = max(0, math.ceil(math.log2(max(self.grid.width, self.grid.height) / BLOCK)))
-        if levels:
-            self._dataset.build_overviews([2**level for level in range(1, levels + 1)], Resampling.average)
-
-    # --- the finished file ---
-
-    def _convert(self) -> Path:
-        finished = self._folder / self.path.name
-        options = copy_options(self._options, np.dtype(self.encoding.dtype))
-        rasterio.shutil.copy(str(self._temporary), str(finished), **options)
-        return finished
-
     def _failed(self, error: BaseException) -> str:
-        return f"{self.path} could not be written ({reason_of(error)}): see whether the disk is full; nothing was kept"
-
-
-def create_raster(path: Path, grid: Grid, bands: int, dtype: str, nodata: float | None) -> Any:
-    """A new tiled, uncompressed GeoTIFF, band by band, to write rows to."""
-    return open_dataset(
-        path, "w", driver="GTiff", width=grid.width, height=grid.height, count=bands, dtype=dtype,
-        crs=grid.crs, transform=grid.transform, nodata=nodata,
-        tiled=True, blockxsize=BLOCK, blockysize=BLOCK, interleave="band", BIGTIFF="IF_SAFER",
-        # Left to itself GDAL takes four bands of bytes for red, green, blue and alpha.
-        photometric="MINISBLACK", ALPHA="NO",
-    )  # fmt: skip
+        kept = "the finished rows were kept, and `resume` goes on" if self._kept else "nothing was kept"
+        return f"{self.path} could not be written ({reason_of(error)}): see whether the disk is full; {kept}"
 
 
 def describe_bands(dataset: Any, bands: Bands) -> None:
@@ -317,6 +329,7 @@ def finish_all(writers: Sequence[CogWriter]) -> None:
             ) from error
         for writer in writers:
             _remove_stale_sidecars(writer.path)
+            writer._remove()  # noqa: SLF001
     finally:
         for writer in writers:
             writer.discard()

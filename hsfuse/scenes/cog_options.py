@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import rasterio
-
 from hsfuse.errors import OutputError
 
 if TYPE_CHECKING:
@@ -19,8 +17,12 @@ BLOCK = 256
 _WITH_PREDICTOR = ("DEFLATE", "LZW", "ZSTD")
 _COMPRESSIONS = (*_WITH_PREDICTOR, "LERC", "LERC_DEFLATE", "LERC_ZSTD", "LZMA", "NONE")
 
-# The overviews are made by the writer, on the temporary file.
-_WITHOUT_EFFECT = ("OVERVIEWS", "RESAMPLING", "OVERVIEW_RESAMPLING", "INTERLEAVE")
+# The writer makes the overviews, and lays out the file.
+_WITHOUT_EFFECT = {"OVERVIEWS", "RESAMPLING", "OVERVIEW_RESAMPLING", "INTERLEAVE"}
+_OF_THE_WHOLE = {"BIGTIFF", "STATISTICS", "SPARSE_OK"}
+
+# Noise does not pack: level 6 takes twice the time of level 1 for files that are not smaller (examples/benchmarks).
+_LEVEL = "1"
 
 
 _KNOWN = {
@@ -46,46 +48,37 @@ def checked_options(options: Mapping[str, str]) -> dict[str, str]:
     return checked
 
 
-def copy_options(options: Mapping[str, str], dtype: np.dtype[Any]) -> dict[str, Any]:
-    """Driver and creation options that turn the temporary file into a COG, the user's `options` before ours.
+def raster_options(options: Mapping[str, str], dtype: np.dtype[Any], *, overview: bool = False) -> dict[str, Any]:
+    """Creation options of the GTiff driver for a file whose blocks become those of a COG, the user's before ours.
 
-    From GDAL 3.11 on the COG driver interleaves by tile, so that one band or one pixel is read quickly.
-    Before, it ignores INTERLEAVE and mixes all bands; there GTiff with copied overviews makes a valid COG and
-    keeps bands apart.
+    Args:
+        options: Checked ones of the COG driver.
+        dtype: Of the numbers.
+        overview: Whether they are an overview's blocks.
     """
-    given = {key: value for key, value in options.items() if key not in _WITHOUT_EFFECT}
-    compression = given.get("COMPRESS", "DEFLATE").upper()
-    if compression not in _WITH_PREDICTOR:
-        given.pop("PREDICTOR", None)
+    given = {key: value for key, value in options.items() if key not in _WITHOUT_EFFECT | _OF_THE_WHOLE}
+    if overview:
+        given |= {name: given[f"OVERVIEW_{name}"] for name in ("COMPRESS", "PREDICTOR") if f"OVERVIEW_{name}" in given}
+    given = {key: value for key, value in given.items() if not key.startswith("OVERVIEW_")}
+    compression = given.pop("COMPRESS", "DEFLATE").upper()
+    if compression in _WITH_PREDICTOR:
+        predictor = given.get("PREDICTOR", "YES").upper()
+        given["PREDICTOR"] = {"NO": "1", "STANDARD": "2", "FLOATING_POINT": "3"}.get(
+            predictor, ("3" if dtype.kind == "f" else "2") if predictor == "YES" else predictor
+        )
     else:
-        given.setdefault("PREDICTOR", "YES")
+        given.pop("PREDICTOR", None)
+    level = given.pop("LEVEL", _LEVEL if compression == "DEFLATE" else None)
+    if level is not None:
+        given["ZSTD_LEVEL" if compression.endswith("ZSTD") else "ZLEVEL"] = level
+    block = given.pop("BLOCKSIZE", str(BLOCK))
     # The bytes are the same with any number of threads.
-    common = {"COMPRESS": compression, "BIGTIFF": "IF_SAFER", "NUM_THREADS": "ALL_CPUS"}
-    if _gdal_version() >= (3, 11):
-        return {
-            "driver": "COG",
-            "INTERLEAVE": "TILE",
-            "BLOCKSIZE": BLOCK,
-            "OVERVIEWS": "AUTO",
-            **common,
-            **given,
-        }
     return {
-        "driver": "GTiff", "COPY_SRC_OVERVIEWS": "YES", "TILED": "YES", "INTERLEAVE": "BAND",
-        **common, **_in_words_of_gtiff(given, compression, dtype),
-    }  # fmt: skip
+        "COMPRESS": compression, "NUM_THREADS": "ALL_CPUS", "BIGTIFF": "IF_SAFER", "ENDIANNESS": "LITTLE",
+        "blockxsize": int(block), "blockysize": int(block),
+    } | given  # fmt: skip
 
 
-def _in_words_of_gtiff(given: dict[str, str], compression: str, dtype: np.dtype[Any]) -> dict[str, Any]:
-    options: dict[str, Any] = dict(given)
-    options["BLOCKXSIZE"] = options["BLOCKYSIZE"] = options.pop("BLOCKSIZE", BLOCK)
-    predictors = {"NO": 1, "STANDARD": 2, "FLOATING_POINT": 3, "YES": 3 if dtype.kind == "f" else 2}
-    if "PREDICTOR" in options:
-        options["PREDICTOR"] = predictors.get(options["PREDICTOR"].upper(), options["PREDICTOR"])
-    if "LEVEL" in options:
-        options["ZSTD_LEVEL" if compression.endswith("ZSTD") else "ZLEVEL"] = options.pop("LEVEL")
-    return options
-
-
-def _gdal_version() -> tuple[int, ...]:
-    return tuple(int(part) for part in rasterio.__gdal_version__.split(".")[:2])
+def block_edge(options: Mapping[str, str]) -> int:
+    """Edge of a tile in pixels."""
+    return int(options.get("BLOCKSIZE", BLOCK))

@@ -155,6 +155,30 @@ class Encoding:
             encoded = np.clip(numbers, limits.min, limits.max).astype(dtype)
         return self._with_nodata(encoded, lost), clipped
 
+    def rounded(self, numbers: NDArray[np.floating[Any]], lost: NDArray[np.bool_] | None = None) -> NDArray[Any]:
+        """Valid numbers (C, …) between those of the type, such as means of them, as the nearest of the type's that
+        does not read as nodata; halves go up.
+
+        Args:
+            numbers: Changed in place.
+            lost: Shape (C, …); what becomes nodata. None: nothing.
+        """
+        dtype = np.dtype(self.dtype)
+        if dtype.kind == "f":
+            encoded = numbers.astype(dtype, copy=False)
+        else:
+            encoded = np.floor(numbers + numbers.dtype.type(0.5), out=numbers).astype(dtype)
+        return self._with_nodata(encoded, lost)
+
+    def _with_nodata(self, encoded: NDArray[Any], lost: NDArray[np.bool_] | None) -> NDArray[Any]:
+        for band, nodata in enumerate(self.nodata.tolist()):
+            if not math.isnan(nodata):
+                here = encoded[band]
+                here[here == nodata] = _beside(nodata, encoded.dtype)
+            if lost is not None:
+                encoded[band][lost[band]] = nodata
+        return encoded
+
     def share_clipped(self, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> float:
         """Which part of the valid values (C, …) the type cannot hold, 0 to 1."""
         number = int(valid.sum()) * len(values)
@@ -186,14 +210,6 @@ class Encoding:
         np.subtract(numbers, offsets, out=numbers)
         np.divide(numbers, scales, out=numbers)
         return numbers
-
-    def _with_nodata(self, encoded: NDArray[Any], lost: NDArray[np.bool_]) -> NDArray[Any]:
-        for band, nodata in enumerate(self.nodata.tolist()):
-            if not math.isnan(nodata):
-                here = encoded[band]
-                here[here == nodata] = _beside(nodata, encoded.dtype)
-            encoded[band][lost[band]] = nodata
-        return encoded
 
     def _as(self, kind: type[np.floating[Any]], dimensions: int) -> tuple[NDArray[Any], NDArray[Any]]:
         a_band = (-1, *(1,) * (dimensions - 1))

@@ -52,6 +52,11 @@ class PixelWindow:
         return slice(self.row, self.row + self.height)
 
     @property
+    def bottom(self) -> int:
+        """The row below it."""
+        return self.row + self.height
+
+    @property
     def columns(self) -> slice:
         """The columns as a slice."""
         return slice(self.column, self.column + self.width)

@@ -15,7 +15,8 @@ from rasterio.windows import Window
 
 from hsfuse.errors import OutputError, WorkError
 from hsfuse.files import require_room, temporary_folder
-from hsfuse.scenes.cog import create_raster, describe_bands
+from hsfuse.scenes.cog import describe_bands
+from hsfuse.scenes.packed_rows import create_raster
 from hsfuse.scenes.raster import RASTER_ERRORS, Raster, gdal_environment, open_dataset, reason_of
 from hsfuse.scenes.scene import Scene
 

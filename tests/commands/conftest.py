@@ -11,7 +11,8 @@ import pytest
 from scipy import ndimage
 
 from hsfuse.fusion.compute import Compute
-from hsfuse.fusion.job import OutputFormat, Tiling
+from hsfuse.fusion.job import OutputFormat
+from hsfuse.fusion.tiles import Tiling
 from hsfuse.training.start import NetworkRequest, TrainingPlan
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """The engine gives the same image tiled and untiled, keeps nodata to its pixels, and stops when a stage fails."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ import torch
 
 from hsfuse.errors import WorkError
 from hsfuse.fusion.compute import CPU, Compute
-from hsfuse.fusion.engine import fuse_tiles
+from hsfuse.fusion.engine import STAGES, fuse_tiles
 from hsfuse.fusion.methods import METHODS, choose_method
+from hsfuse.fusion.tile_work import TileWork
 from hsfuse.fusion.tiles import TilePlan
 from hsfuse.progress import SILENT
+from hsfuse.stages import Stages
 from hsfuse.subspace.patch import PairPatch
 
 TILED = ["gsa", "mtf-glp", "mtf-glp-subspace", "bicubic"]
@@ -44,7 +47,7 @@ def fused(source, fitted, *, tile, overlap=None, align=64):
     margin = min(fitted.margin, overlap // 2)
     plan = TilePlan.make(columns, rows, source.ratio, tile=tile, overlap=overlap, margin=margin)
     sink = ArraySink()
-    fuse_tiles(source, fitted, plan, sink, bands=len(source.whole.hsi), compute=CPU, progress=SILENT, align=align)
+    fuse_tiles(source, TileWork(fitted, CPU), plan, [sink], bands=len(source.whole.hsi), progress=SILENT, align=align)
     return sink
 
 
@@ -160,7 +163,7 @@ def test_a_stage_that_fails_stops_the_run_with_its_own_error(stage, made_pair):
     sink = ArraySink() if stage == "read" else BrokenSink()
     plan = TilePlan.make(40, 40, 3, tile=16, overlap=4, margin=2)
     with pytest.raises(WorkError, match="breaks off" if stage == "read" else "disk is full"):
-        fuse_tiles(chosen, fitted, plan, sink, bands=24, compute=CPU, progress=SILENT, align=8)
+        fuse_tiles(chosen, TileWork(fitted, CPU), plan, [sink], bands=24, progress=SILENT, align=8)
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -179,7 +182,7 @@ def test_a_signal_while_a_thread_starts_leaves_none_behind(number, made_pair, mo
 
     monkeypatch.setattr(threading.Thread, "start", start)
     with pytest.raises(KeyboardInterrupt):
-        fuse_tiles(source, fitted, plan, ArraySink(), bands=24, compute=CPU, progress=SILENT, align=8)
+        fuse_tiles(source, TileWork(fitted, CPU), plan, [ArraySink()], bands=24, progress=SILENT, align=8)
     for thread in started:
         thread.join(timeout=5)
     assert [thread.is_alive() for thread in started] == [False] * number
@@ -198,10 +201,82 @@ def test_half_precision_that_overflows_is_computed_again(made_pair):
     plan = TilePlan.make(30, 30, 3, tile=30, overlap=4, margin=2)
     sink = ArraySink()
     half = Compute("cpu", "bf16")
-    redone = fuse_tiles(source, OverflowsInHalf(), plan, sink, bands=24, compute=half, progress=SILENT)
+    redone = fuse_tiles(source, TileWork(OverflowsInHalf(), half), plan, [sink], bands=24, progress=SILENT)
     assert redone == 1
     assert (sink.image == 1).all()
 
 
 def test_every_method_says_what_it_is():
     assert all(entry.summary and entry.name == name for name, entry in METHODS.items())
+
+
+@pytest.mark.parametrize("done", [0, 64, 128])
+def test_a_run_that_goes_on_gives_the_same_numbers(done, made_pair):
+    source, model = made_pair()
+    fitted = choose_method("mtf-glp").method.fit([PairPatch.of(source.whole)], model)
+    whole = fused(source, fitted, tile=36)
+    plan = TilePlan.make(66, 60, 3, tile=36, overlap=2 * fitted.margin + 4, margin=fitted.margin)
+    sink, read = ArraySink(), []
+
+    class Counted:
+        def read(self, window):
+            read.append(window)
+            return source.read(window)
+
+    sink.next = done
+    fuse_tiles(
+        Counted(),
+        TileWork(fitted, CPU),
+        plan,
+        [sink],
+        bands=len(source.whole.hsi),
+        progress=SILENT,
+        align=64,
+        done=done,
+    )
+    np.testing.assert_array_equal(sink.image, whole.image[:, done:])
+    np.testing.assert_array_equal(sink.mask, whole.mask[done:])
+    assert (len(read) < len(plan)) == (done == 128)
+
+
+def test_a_tile_that_the_device_cannot_hold_is_computed_in_quarters(made_pair, caplog):
+    source, model = made_pair()
+    fitted = choose_method("mtf-glp").method.fit([PairPatch.of(source.whole)], model)
+
+    class Small:
+        margin = fitted.margin
+        most = 40
+
+        def __call__(self, hsi, msi):
+            if max(hsi.shape[-2:]) > self.most:
+                raise torch.OutOfMemoryError("too much")
+            return fitted(hsi, msi)
+
+    small = Small()
+    whole, quartered = fused(source, fitted, tile=100), fused(source, small, tile=100)
+    assert np.abs(whole.image - quartered.image).max() < 1e-5 * np.ptp(whole.image)
+    assert "in quarters" in caplog.text
+    small.most = 3
+    with pytest.raises(WorkError, match="no memory for a tile of 66×60 HSI pixels, nor for a part of it"):
+        fused(source, small, tile=100)
+
+
+def test_the_table_of_stages_adds_up(made_pair):
+    source, model = made_pair()
+    fitted = choose_method("bicubic").method.fit([PairPatch.of(source.whole)], model)
+    plan, stages = TilePlan.make(66, 60, 3, tile=36, overlap=8, margin=2), Stages(*STAGES)
+
+    class Slow:
+        def read(self, window):
+            time.sleep(0.05)
+            return source.read(window)
+
+    begun = time.perf_counter()
+    fuse_tiles(Slow(), TileWork(fitted, CPU), plan, [ArraySink()], bands=24, progress=SILENT, stages=stages)
+    seconds, pixels = time.perf_counter() - begun, plan.rows.edge * plan.columns.edge
+    told = {stage.name: stage for stage in stages.table}
+    assert list(told) == list(STAGES)
+    assert told["read"].worked >= 0.05 * len(plan)
+    assert told["compute"].waited > 0
+    assert sum(told[name].worked for name in STAGES[1:5]) + told["compute"].waited <= seconds
+    assert told["blend"].megabytes == pytest.approx(len(plan) * 24 * 9 * 4 * pixels / 2**20)

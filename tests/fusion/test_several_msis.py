@@ -14,9 +14,9 @@ from scipy import ndimage
 from hsfuse import fuse
 from hsfuse.errors import PairError, RequestError
 from hsfuse.fusion.compute import CPU
-from hsfuse.fusion.job import Tiling
 from hsfuse.fusion.opening import open_pair
 from hsfuse.fusion.several_msis import open_scenes
+from hsfuse.fusion.tiles import Tiling
 from hsfuse.pairs.pair import PairRequest
 from hsfuse.scenes import PixelWindow, Scene, resolutions
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from hsfuse.fusion.compute import CPU
-from hsfuse.fusion.engine import SecondLayer, fuse_tiles
+from hsfuse.fusion.engine import fuse_tiles
 from hsfuse.fusion.methods import choose_method
+from hsfuse.fusion.tile_work import TileWork
 from hsfuse.fusion.tiles import TilePlan
 from hsfuse.fusion.uncertainty import Known, TileUncertainty, Uncertainty
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, degrade
@@ -131,15 +132,15 @@ def test_tiles_do_not_show():
     for tile in (100, 36):
         sinks = Collected(), Collected()
         plan = TilePlan.make(60, 60, RATIO, tile=tile, overlap=12, margin=6)
-        layer = SecondLayer(TileUncertainty(uncertainty, lambda block: block), sinks[1])
-        fuse_tiles(source, fitted, plan, sinks[0], bands=BANDS, compute=CPU, progress=SILENT, align=8, beside=layer)
+        work = TileWork(fitted, CPU, TileUncertainty(uncertainty, lambda block: block))
+        fuse_tiles(source, work, plan, sinks, bands=BANDS, progress=SILENT, align=8)
         layers[tile] = sinks
     whole, tiled = layers[100][1], layers[36][1]
     assert len(tiled.rows) > 1
     np.testing.assert_allclose(tiled.image, whole.image, rtol=1e-3)
     np.testing.assert_array_equal(np.concatenate(layers[36][0].valid), np.concatenate(tiled.valid))
     alone = Collected()
-    fuse_tiles(source, fitted, plan, alone, bands=BANDS, compute=CPU, progress=SILENT, align=8)
+    fuse_tiles(source, TileWork(fitted, CPU), plan, [alone], bands=BANDS, progress=SILENT, align=8)
     np.testing.assert_array_equal(alone.image, layers[36][0].image)
 
 

@@ -83,7 +83,8 @@ def test_the_file_says_all_that_it_was_told(tmp_path: Path) -> None:
         assert dataset.offsets == (-0.1,) * 3
         assert dataset.tags()["made"] == "here"
         assert dataset.descriptions == ("Band 1 (450.5 nm)", "Band 2 (660.25 nm)", "Band 3 (2200 nm)")
-        assert dataset.tags(2) == {"wavelength": "660.25", "wavelength_units": "Nanometers", "fwhm": "8.5"}
+        told = {name: value for name, value in dataset.tags(2).items() if not name.startswith("STATISTICS_")}
+        assert told == {"wavelength": "660.25", "wavelength_units": "Nanometers", "fwhm": "8.5"}
         assert dataset.tags(2, ns="IMAGERY") == {"CENTRAL_WAVELENGTH_UM": "0.66025", "FWHM_UM": "0.0085"}
 
 
@@ -214,7 +215,7 @@ def test_a_grid_without_crs_and_bands_without_wavelengths(tmp_path: Path) -> Non
     nowhere = Grid(70, 50, Affine.identity(), None)
     with rasterio.open(write(tmp_path / "a.tif", cube(), grid=nowhere, bands=Bands.unknown(3))) as dataset:
         assert dataset.crs is None
-        assert dataset.tags(1) == {}
+        assert not any("wave" in name or "fwhm" in name for name in dataset.tags(1))
         assert dataset.descriptions[0] == "Band 1"
 
 
@@ -336,9 +337,9 @@ FULL_DISK = """
 
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE") or not hasattr(signal, "SIGXFSZ"), reason="needs POSIX")
-@pytest.mark.parametrize("limit", [500_000, 4_500_000, 4_700_000, 6_000_000])
+@pytest.mark.parametrize("limit", [50_000, 500_000, 2_500_000, 2_600_000, 3_230_000])
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, limit: int) -> None:
-    """4.7 MB of tiles and 1.6 MB of overviews: the limits strike early, late, at the end and in between."""
+    """2.5 MB of blocks, 0.7 MB of overviews, 3.2 MB together: early, late, at the end and while they are laid out."""
     run = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(FULL_DISK), str(tmp_path / "a.tif"), str(limit)],
         capture_output=True,
@@ -371,13 +372,13 @@ def test_a_windowed_reading_of_the_result(tmp_path: Path) -> None:
 
 
 def test_an_output_that_cannot_hold_its_values_is_refused_early(tmp_path: Path) -> None:
-    values = cube(500)
-    target = writer(tmp_path / "a.tif", grid=grid(height=500), dtype="uint8", nodata=None)
+    values = cube(1000)
+    target = writer(tmp_path / "a.tif", grid=grid(height=1000), dtype="uint8", nodata=None)
     with (
         pytest.raises(OutputError, match=r"a\.tif: 9\d\.\d % of the values do not fit uint8, which .* to 0\.0255"),
         target,
     ):
-        target.write(0, values[:, :50], np.ones((50, 70), dtype=bool))
+        target.write(0, values[:, :256], np.ones((256, 70), dtype=bool))
     assert list(tmp_path.iterdir()) == []
 
 
