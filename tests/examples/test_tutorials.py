@@ -92,7 +92,7 @@ def pair(crops: list[tuple[Path, Path]], tmp_path: Path) -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for page in (*TUTORIALS.glob("*.md"), ROOT / "README.md"):
+    for page in (*TUTORIALS.glob("*.md"), ROOT / "README.md", ROOT / "examples" / "guide.md"):
         for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert link.startswith("https://") or (page.parent / link).exists(), (page.name, link)
     listed = set(re.findall(r"\(([a-z-]+)\.md\)", PAGES["README"]))
