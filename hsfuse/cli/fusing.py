@@ -64,6 +64,9 @@ _OPTIONS = (
     _tiling,
     options.compute,
     options.seed,
+    options.option("--dask", metavar="ADDRESS", group=_RUN,
+                   help="Let the workers of a Dask cluster compute the tiles: address of its scheduler, or its JSON "
+                   "file.  [default: this process]"),
     _form,
     options.option("--resume", is_flag=True, group=_OUTPUT,
                    help="Keep finished rows where the run breaks off, and go on with those of an earlier run of the "

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, overload
 from hsfuse.errors import RequestError
 from hsfuse.files import shown, written_whole
 from hsfuse.fusion.batch import run_batch
+from hsfuse.fusion.cluster import Cluster
 from hsfuse.fusion.compute import Compute
+from hsfuse.fusion.engine import ALONE
 from hsfuse.fusion.job import FuseOptions, Job, OutputFormat, Run
 from hsfuse.fusion.memory import peak_megabytes
 from hsfuse.fusion.methods import DEFAULT_METHOD, choose_method
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from hsfuse.fusion.batch import BatchEntry, BatchOutcome
+    from hsfuse.fusion.engine import Crew
     from hsfuse.pairs.pair import Pair, PathLike
     from hsfuse.progress import Progress
     from hsfuse.scenes import SharpenedBands
@@ -142,6 +145,7 @@ def fuse(
     compute: Compute | None = None,
     tiling: Tiling = Tiling(),  # noqa: B008 (frozen)
     form: OutputFormat = OutputFormat(),  # noqa: B008
+    dask: str | None = None,
     resume: bool = False,
     overwrite: bool = False,
     seed: int = 0,
@@ -162,6 +166,7 @@ def fuse(
         compute: Device, precision and memory; chosen by default.
         tiling: Size and overlap of tiles; chosen by default.
         form: Type, nodata and options of the output; by default the HSI's.
+        dask: Address of a Dask scheduler whose workers compute the tiles; inputs must be called the same there.
         resume: Keep what is finished where the run breaks off, and go on with what an earlier one of the same request
             has finished, with the same bytes in the end. An output that it had finished is left as it is.
         overwrite: Replace existing outputs.
@@ -175,6 +180,8 @@ def fuse(
     """
     started = time.monotonic()
     wanted, (output,) = requested(pair, paths, options, after=1)
+    if dask is not None and isinstance(wanted, PairRequest):
+        wanted = wanted.seen_from_anywhere()
     named = {"output": output, "uncertainty": uncertainty, "save_imaging": save_imaging}
     targets = {name: path for name, path in named.items() if path is not None}
     refuse_to_replace_scenes(wanted, tuple(targets.values()))
@@ -194,7 +201,10 @@ def fuse(
     if adapt_seconds is not None:
         job, adapted = adapt(found, job, adapt_seconds, progress=progress)
     tags = {} if adapted is None else {"HSFUSE_ADAPTED": adapted.sentence}
-    with contextlib.ExitStack() as beside:  # moved into place last: without the output it is not kept either
+    with (
+        _crew(None if there else dask) as crew,
+        contextlib.ExitStack() as beside,
+    ):  # moved into place last: without the output it is not kept either
         if save_imaging is not None and not (there and Path(save_imaging).exists()):
             found.imaging_on_hsi.save(beside.enter_context(written_whole(save_imaging, overwrite=overwrite)))
         run = (
@@ -202,7 +212,7 @@ def fuse(
             if there
             else job.write(
                 found, output, uncertainty=uncertainty, form=form, tags=tags, overwrite=overwrite, resume=key,
-                progress=progress,
+                crew=crew, progress=progress,
             )
         )  # fmt: skip
     untrained = job.method.untrained_ratio(found.ratio)
@@ -256,6 +266,10 @@ def batch(
             a folder cannot be made; nothing was fused.
     """
     return run_batch(entries, fuse, shard=shard, progress=progress)
+
+
+def _crew(dask: str | None) -> contextlib.AbstractContextManager[Crew]:
+    return contextlib.nullcontext(ALONE) if dask is None else Cluster(dask)
 
 
 def _request(pair: Pair | PairRequest) -> PairRequest:

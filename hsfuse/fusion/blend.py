@@ -2,67 +2,86 @@
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from hsfuse.fusion.tiles import Tile, TilePlan
 
 
+@dataclass(frozen=True, eq=False)
+class Strip:
+    """Some rows of the image."""
+
+    first: int
+    """Fine row that it begins with."""
+
+    values: NDArray[np.float32]
+    """Shape (C, rows, W)."""
+
+    valid: NDArray[np.bool_]
+    """Shape (rows, W)."""
+
+    @property
+    def end(self) -> int:
+        """The row below it."""
+        return self.first + len(self.valid)
+
+
 class RowBlender:
-    """Adds weighted tiles, row of tiles after row of tiles, and hands out the rows that nothing more will touch."""
+    """Adds weighted tiles, row of tiles after row of tiles, and hands out the rows that nothing more will touch.
+
+    Rows are held in strips that leave whole, so that nothing is copied and nothing moved up.
+    """
 
     def __init__(self, plan: TilePlan, bands: int, *, align: int = 1, first: int = 0) -> None:
-        """Rows from `first` on are handed out, in multiples of `align` except for the last ones."""
+        """Rows from `first` on are handed out, in strips that end at multiples of `align` or with the image."""
         self.plan = plan
-        self.align = align
-        height = plan.rows.edge * plan.ratio + align - 1
-        width = plan.columns.length * plan.ratio
-        self._sum = np.zeros((bands, height, width), np.float32)
-        self._valid = np.zeros((height, width), dtype=bool)
-        self.first = first
-        """Fine row that the next rows handed out begin with."""
+        self._bands, self._align = bands, align
+        self._next = first
+        self._strips: deque[Strip] = deque()
 
     def add(self, tile: Tile, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
         """Add a tile's fused values (C, ratio · h, ratio · w), weighed in place, and where they are valid."""
         ratio = self.plan.ratio
-        top = tile.window.row * ratio - self.first
-        left = tile.window.column * ratio
-        gone = max(-top, 0)  # rows of it that were handed out before
-        rows, columns = _weighed(tile.row_weights, gone), _weighed(tile.column_weights)
-        part = values[:, rows, columns]
-        part *= tile.row_weights[rows, None] * tile.column_weights[columns]
-        self._sum[:, rows.start + top : rows.stop + top, columns.start + left : columns.stop + left] += part
-        here = slice(gone + top, len(valid) + top), slice(left, left + valid.shape[1])
-        self._valid[here] |= valid[gone:]
+        top, left = tile.window.row * ratio, tile.window.column * ratio
+        bottom = top + len(valid)
+        while self._next < bottom:
+            self._strips.append(self._new_strip())
+        rows, columns = _weighed(tile.row_weights), _weighed(tile.column_weights)
+        values[:, rows, columns] *= tile.row_weights[rows, None] * tile.column_weights[columns]
+        across, weighed = slice(left, left + valid.shape[1]), slice(left + columns.start, left + columns.stop)
+        for strip in self._strips:  # what lies above the first of them was handed out before
+            begin, end = max(strip.first, top), min(strip.end, bottom)
+            if begin < end:
+                strip.valid[begin - strip.first : end - strip.first, across] |= valid[begin - top : end - top]
+            begin, end = max(begin, top + rows.start), min(end, top + rows.stop)
+            if begin < end:
+                here, own = slice(begin - strip.first, end - strip.first), slice(begin - top, end - top)
+                strip.values[:, here, weighed] += values[:, own, columns]
 
-    def take(self, row: int) -> tuple[int, NDArray[np.float32], NDArray[np.bool_]] | None:
-        """The rows that are complete once the tiles of `row` are in: first fine row, values, valid; or None.
-
-        The arrays are copies.
-        """
+    def take(self, row: int) -> Iterator[Strip]:
+        """The strips that are complete once the tiles of `row` are in."""
         finished = self.plan.finished_rows(row)
-        total = self.plan.rows.length * self.plan.ratio
-        if finished < total:
-            finished -= finished % self.align
-        count = finished - self.first
-        if count <= 0:
-            return None
-        first, values, valid = self.first, self._sum[:, :count].copy(), self._valid[:count].copy()
-        kept = self._sum.shape[1] - count
-        for band in self._sum:  # moved band by band: overlapping memory, and no copy of the whole
-            band[:kept] = band[count:].copy()
-            band[kept:] = 0
-        self._valid[:kept] = self._valid[count:].copy()
-        self._valid[kept:] = False
-        self.first = finished
-        return first, values, valid
+        while self._strips and self._strips[0].end <= finished:
+            yield self._strips.popleft()
+
+    def _new_strip(self) -> Strip:
+        total, width = self.plan.rows.length * self.plan.ratio, self.plan.columns.length * self.plan.ratio
+        first = self._next
+        self._next = min(first - first % self._align + self._align, total)
+        shape = self._next - first, width
+        return Strip(first, np.zeros((self._bands, *shape), np.float32), np.zeros(shape, dtype=bool))
 
 
-def _weighed(weights: NDArray[np.float32], gone: int = 0) -> slice:
-    """The pixels along an axis, from `gone` on, that weigh anything."""
-    places = np.flatnonzero(weights[gone:])
-    return slice(gone, gone) if not len(places) else slice(int(places[0]) + gone, int(places[-1]) + gone + 1)
+def _weighed(weights: NDArray[np.float32]) -> slice:
+    """The pixels along an axis that weigh anything."""
+    places = np.flatnonzero(weights)
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)

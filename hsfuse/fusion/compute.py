@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TypeVar, cast
 
 import torch
@@ -31,6 +31,9 @@ class Compute:
     precision: str = "auto"
     """Of networks: `fp32`, `bf16` or `fp16`; `auto` is fp16 on CUDA and fp32 on the CPU."""
 
+    auto: bool = field(default=False, init=False, compare=False)
+    """Whether the device was left to choose, so that another machine may choose another."""
+
     memory: int | None = None
     """Bound on the resident memory in bytes; None for half of what is free."""
 
@@ -48,6 +51,7 @@ class Compute:
             raise RequestError("fp16 is for CUDA devices: pass `precision=bf16` or `precision=fp32` on the CPU")
         if self.memory is not None and self.memory <= 0:
             raise RequestError(f"the memory is a number of bytes above 0, got {self.memory}")
+        object.__setattr__(self, "auto", self.device == "auto")
         object.__setattr__(self, "device", device)
         object.__setattr__(self, "precision", precision)
 

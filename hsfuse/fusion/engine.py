@@ -158,6 +158,6 @@ def _write(
         for values, blender, sink in zip(computed.layers, blenders, sinks, strict=True):
             with stages.work("blend", values.nbytes):
                 blender.add(tile, values, computed.valid)
-                rows = blender.take(tile.row) if tile.window.column == last else None
-            if rows is not None:
-                sink.write(*rows)
+            if tile.window.column == last:
+                for strip in blender.take(tile.row):
+                    sink.write(strip.first, strip.values, strip.valid)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
-from hsfuse.fusion.engine import STAGES, fuse_tiles
+from hsfuse.fusion.engine import ALONE, STAGES, fuse_tiles
 from hsfuse.fusion.memory import fitting_tile
 from hsfuse.fusion.tile_work import TileWork
 from hsfuse.fusion.tiles import BY_MEMORY, TilePlan
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hsfuse.fusion.compute import Compute
-    from hsfuse.fusion.engine import RowSink, TileSource
+    from hsfuse.fusion.engine import Crew, RowSink, TileSource
     from hsfuse.fusion.method import FittedMethod
     from hsfuse.fusion.methods import ChosenMethod
     from hsfuse.fusion.tile_work import SecondRule
@@ -136,6 +136,7 @@ class FuseOptions(TypedDict, total=False):
     compute: Compute | None
     tiling: Tiling
     form: OutputFormat
+    dask: str | None
     resume: bool
     overwrite: bool
     seed: int
@@ -264,14 +265,16 @@ class Job:
         stages: Stages,
         beside: SecondRule | None = None,
         align: int = 256,
+        crew: Crew = ALONE,
         progress: Progress = SILENT,
     ) -> Run:
         """Run a plan, from the row on that is due next in the sinks."""
         done = min(getattr(sink, "next_row", 0) for sink in sinks)
         work = TileWork(fitted, self.suited, beside)
         redone = fuse_tiles(
-            source, work, plan, sinks, bands=bands, progress=progress, align=align, done=done, stages=stages
-        )
+            source, work, plan, sinks, bands=bands, progress=progress, align=align, done=done, crew=crew,
+            stages=stages,
+        )  # fmt: skip
         return Run(plan, redone, self.suited, stages=stages.table)
 
     def write(
@@ -284,6 +287,7 @@ class Job:
         tags: Mapping[str, str] | None = None,
         overwrite: bool = False,
         resume: str | None = None,
+        crew: Crew = ALONE,
         progress: Progress = SILENT,
     ) -> Run:
         """Fuse a pair into a COG.
@@ -297,6 +301,7 @@ class Job:
             overwrite: Replace existing files.
             resume: Key of the request (`request_key`): what an interrupted run of it has finished is gone on with, and
                 what this one finishes is kept if it is interrupted. None: nothing is kept.
+            crew: Who computes the tiles.
             progress: Observer of the work.
 
         Raises:
@@ -322,7 +327,7 @@ class Job:
                     )
                 )  # fmt: skip
                 stack.callback(writers[-1].discard)
-            run = self._write(pair, writers, kept, progress)
+            run = self._write(pair, writers, kept, crew, progress)
             finish_all(writers)
         for unfinished in kept:
             unfinished.remove()
@@ -330,7 +335,9 @@ class Job:
             forget(path)
         return replace(run, stages=(*run.stages, *(stage for writer in writers for stage in writer.stages)))
 
-    def _write(self, pair: Pair, writers: Sequence[CogWriter], kept: Sequence[Unfinished], progress: Progress) -> Run:
+    def _write(
+        self, pair: Pair, writers: Sequence[CogWriter], kept: Sequence[Unfinished], crew: Crew, progress: Progress
+    ) -> Run:
         """Fuse a pair into the first of the writers, and its standard deviations into the second, if there is one."""
         first, *second = writers
         stages = Stages("fit", *STAGES)
@@ -358,8 +365,9 @@ class Job:
         elif any(unfinished.begun_anew for unfinished in kept):
             progress.note("what is there was made for another request: beginning anew")
         run = self._run(
-            pair, plan, fitted, writers, bands=bands, beside=beside, align=first.block, progress=progress, stages=stages
-        )
+            pair, plan, fitted, writers, bands=bands, beside=beside, align=first.block, crew=crew, progress=progress,
+            stages=stages,
+        )  # fmt: skip
         return replace(run, clipped=first.clipped, facts=fitted.facts, found=warned)
 
     def _tags(self, pair: Pair) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,6 +86,19 @@ class Line:
             if item is None:
                 return
             yield item
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stage has failed."""
+        return self._stopped.is_set()
+
+    def stop(self) -> NoReturn:
+        """End a stage since another has failed.
+
+        Raises:
+            StoppedError: Always.
+        """
+        raise StoppedError
 
     def _next(self, items: queue.Queue[_Item | None]) -> _Item | None:
         while not self._stopped.is_set():

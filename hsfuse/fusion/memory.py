@@ -153,5 +153,6 @@ def fitting_tile(bands: int, area: tuple[int, int], ratio: int, overlap: int, bu
 
 def _needed(bands: int, width: int, ratio: int, tile: int, working_bytes: int) -> int:
     edge = tile * ratio
-    rows = (edge + 256) * width * ratio * bands * 4 * 3 // 2
+    # strips of 256 rows that a row of tiles touches, and the rows of overviews that wait for their blocks to fill
+    rows = (edge + 2 * 256 + 256) * width * ratio * bands * 4
     return _FIXED_BYTES + rows + edge * edge * (working_bytes + bands * 4 * _CUBES_PER_TILE)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from hsfuse.errors import WorkError
+from hsfuse.fusion.compute import Compute, to_device
 from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from hsfuse.fusion.compute import Compute
     from hsfuse.fusion.method import FittedMethod
     from hsfuse.fusion.tiles import Tile
     from hsfuse.scenes import PairBlock
@@ -87,6 +87,13 @@ class TileWork:
             if block.hsi_missing is not None:
                 values[_finer(block.hsi_missing, valid.shape)] = np.nan
         return Computed(tile, layers, valid, redone)
+
+    def at_home(self) -> TileWork:
+        """The same where it has arrived: on CUDA where that is there and the device was left to choose."""
+        compute = Compute(memory=self.compute.memory) if self.compute.auto else self.compute
+        if compute.device == self.compute.device:
+            return self
+        return replace(self, method=to_device(self.method, compute.torch_device), compute=compute)
 
     def _layers(
         self, tile: Tile, block: PairBlock, hsi: Tensor, msi: Tensor, stages: Stages

@@ -38,7 +38,7 @@ def request_key(pair: PairRequest, **choices: Any) -> str:
         with contextlib.suppress(OSError):  # of a server, or a list of names
             found = Path(file).stat()
             files[file] = [found.st_size, found.st_mtime_ns]
-    content = {"version": __version__, "pair": asdict(pair), "files": files, **choices}
+    content = {"version": __version__, "pair": asdict(pair.seen_from_anywhere()), "files": files, **choices}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 

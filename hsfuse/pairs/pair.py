@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from hsfuse.errors import PairError, RequestError
@@ -13,7 +14,7 @@ from hsfuse.pairs.coregistration import Coregistration
 from hsfuse.pairs.guidance import Guidance
 from hsfuse.pairs.imaging_source import find_imaging
 from hsfuse.pairs.misregistration import UNMOVED, corrected, from_where_files_say, judge_shift
-from hsfuse.scenes import MAX_RATIO, OutputGrid, PixelWindow, Scene, ScenePair, parse_band_list
+from hsfuse.scenes import MAX_RATIO, OutputGrid, PixelWindow, Scene, ScenePair, parse_band_list, seen_from
 from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
@@ -136,6 +137,17 @@ class PairRequest:
     def msis(self) -> tuple[str, ...]:
         """The multispectral scenes, one or more."""
         return self.msi if isinstance(self.msi, tuple) else (self.msi,)
+
+    def seen_from_anywhere(self) -> PairRequest:
+        """The same with absolute names of the scenes and of the mask."""
+        here = Path.cwd()
+        msis = tuple(seen_from(here, msi) for msi in self.msis)
+        return replace(
+            self,
+            hsi=seen_from(here, os.fspath(self.hsi)),
+            msi=msis[0] if len(msis) == 1 else msis,
+            mask=None if self.mask is None else seen_from(here, os.fspath(self.mask)),
+        )
 
     def open_scene(self, path: PathLike, wavelengths: PathLike | None = None) -> Scene:
         """Open one of the scenes as is asked for.

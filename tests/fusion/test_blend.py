@@ -17,11 +17,10 @@ def blended(plan, image, valid, align=1):
         fine = tile.window.scaled(plan.ratio)
         blender.add(tile, image[:, fine.rows, fine.columns].copy(), valid[fine.rows, fine.columns])
         if number + 1 == len(tiles) or tiles[number + 1].row != tile.row:
-            taken = blender.take(tile.row)
-            if taken is not None:
-                starts.append(taken[0])
-                rows.append(taken[1])
-                masks.append(taken[2])
+            for strip in blender.take(tile.row):
+                starts.append(strip.first)
+                rows.append(strip.values)
+                masks.append(strip.valid)
     return np.concatenate(rows, axis=1), np.concatenate(masks), starts
 
 
@@ -62,5 +61,11 @@ def test_a_constant_and_a_gradient_keep_no_trace_of_the_tiles():
 
 def test_only_a_row_of_tiles_is_held():
     plan = TilePlan.make(40, 400, 3, tile=20, overlap=6, margin=2)
-    blender = RowBlender(plan, 5, align=16)
-    assert blender._sum.shape[1] <= 20 * 3 + 15
+    blender, most = RowBlender(plan, 5, align=16), 0
+    for tile in plan:
+        shape = tile.window.height * 3, tile.window.width * 3
+        blender.add(tile, np.ones((5, *shape), np.float32), np.ones(shape, dtype=bool))
+        most = max(most, sum(strip.end - strip.first for strip in blender._strips))
+        for _ in blender.take(tile.row) if tile.window.column == plan.columns.starts[-1] else ():
+            pass
+    assert most <= 20 * 3 + 2 * 15
