@@ -61,6 +61,9 @@ _OPTIONS = (
                    "COG on the same grid.  [default: off]"),
     options.option("--save-imaging", metavar="FILE.json", group=_OUTPUT,
                    help="Also write the SRF, PSF and shift that were used, as estimate does.  [default: off]"),
+    options.option("--stac", metavar="FILE.json", group=_OUTPUT,
+                   help="Also write a STAC item: where the output lies, when it was taken, its bands.  "
+                   "[default: off]"),
     _tiling,
     options.compute,
     options.seed,

@@ -26,11 +26,13 @@ from hsfuse.pairs.opening import refuse_to_replace_scenes, requested
 from hsfuse.pairs.pair import PairOptions, PairRequest
 from hsfuse.progress import SILENT
 from hsfuse.scenes import CogWriter
+from hsfuse.scenes.stac import require_place, when_taken, write_item
 from hsfuse.stages import Stages
 from hsfuse.training.adaptation import Adaptation, adapt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
     from typing import Unpack
 
     from hsfuse.fusion.batch import BatchEntry, BatchOutcome
@@ -142,6 +144,7 @@ def fuse(
     adapt_seconds: float | None = None,
     uncertainty: PathLike | None = None,
     save_imaging: PathLike | None = None,
+    stac: PathLike | None = None,
     compute: Compute | None = None,
     tiling: Tiling = Tiling(),  # noqa: B008 (frozen)
     form: OutputFormat = OutputFormat(),  # noqa: B008
@@ -163,6 +166,7 @@ def fuse(
         uncertainty: A second COG to write, of the same grid and bands: the standard deviation of each of the output's
             values, float32, in their units. Both appear, or none of them.
         save_imaging: A JSON file for R, B and the shift that were loaded or found, as `estimate` writes it.
+        stac: A STAC 1.1 item of the output, as JSON; its time is the HSI's, where metadata or file name say it.
         compute: Device, precision and memory; chosen by default.
         tiling: Size and overlap of tiles; chosen by default.
         form: Type, nodata and options of the output; by default the HSI's.
@@ -182,7 +186,7 @@ def fuse(
     wanted, (output,) = requested(pair, paths, options, after=1)
     if dask is not None and isinstance(wanted, PairRequest):
         wanted = wanted.seen_from_anywhere()
-    named = {"output": output, "uncertainty": uncertainty, "save_imaging": save_imaging}
+    named = {"output": output, "uncertainty": uncertainty, "save_imaging": save_imaging, "stac": stac}
     targets = {name: path for name, path in named.items() if path is not None}
     refuse_to_replace_scenes(wanted, tuple(targets.values()))
     job = Job(choose_method(model, weights), compute or Compute(), tiling, seed)
@@ -197,6 +201,8 @@ def fuse(
     clock = Stages()
     with clock.work("open and estimate"):
         found = opened(wanted, beside=output, compute=job.compute, progress=progress)
+    if stac is not None:
+        require_place(found.fine_grid)
     adapted: Adaptation | None = None
     if adapt_seconds is not None:
         job, adapted = adapt(found, job, adapt_seconds, progress=progress)
@@ -207,6 +213,9 @@ def fuse(
     ):  # moved into place last: without the output it is not kept either
         if save_imaging is not None and not (there and Path(save_imaging).exists()):
             found.imaging_on_hsi.save(beside.enter_context(written_whole(save_imaging, overwrite=overwrite)))
+        item = None
+        if stac is not None and not (there and Path(stac).exists()):
+            item = beside.enter_context(written_whole(stac, overwrite=overwrite))
         run = (
             Run(None, 0, job.suited, found=(_there(output),))
             if there
@@ -215,7 +224,12 @@ def fuse(
                 crew=crew, progress=progress,
             )
         )  # fmt: skip
+        taken, timeless = _taken(found) if item is not None else (None, ())
+        if item is not None and stac is not None:
+            assets = {"data": output} | ({} if uncertainty is None else {"uncertainty": uncertainty})
+            write_item(item, Path(stac), {key: Path(path) for key, path in assets.items()}, taken)
     untrained = job.method.untrained_ratio(found.ratio)
+    said = (*found.warnings, *(() if untrained is None else (untrained,)), *run.warnings, *timeless)
     return FuseResult(
         output=Path(output),
         uncertainty=None if uncertainty is None else Path(uncertainty),
@@ -241,7 +255,7 @@ def fuse(
         stages=(clock.table[0], *run.stages),
         seconds=time.monotonic() - started,
         peak_memory_mb=peak_megabytes(),
-        warnings=tuple(dict.fromkeys((*found.warnings, *(() if untrained is None else (untrained,)), *run.warnings))),
+        warnings=tuple(dict.fromkeys(said)),
     )
 
 
@@ -266,6 +280,15 @@ def batch(
             a folder cannot be made; nothing was fused.
     """
     return run_batch(entries, fuse, shard=shard, progress=progress)
+
+
+def _taken(pair: Pair) -> tuple[datetime | None, tuple[str, ...]]:
+    """When the HSI was taken, and a sentence where nothing says so."""
+    hsi = pair.scenes.hsi
+    found = when_taken(hsi.tags, Path(hsi.path).name)
+    if found is not None:
+        return found, ()
+    return None, (f"{hsi.path} does not say when it was taken: the STAC item has the time of writing as its datetime",)
 
 
 def _crew(dask: str | None) -> contextlib.AbstractContextManager[Crew]:

@@ -121,7 +121,7 @@ def plan_tiles(
     return TilePlan.make(area.width, area.height, ratio, tile=tile, overlap=overlap, margin=margin)
 
 
-WRITTEN_BESIDE = ("uncertainty", "save_imaging")
+WRITTEN_BESIDE = ("uncertainty", "save_imaging", "stac")
 """The `FuseOptions` that name a file to write beside the output."""
 
 
@@ -133,6 +133,7 @@ class FuseOptions(TypedDict, total=False):
     adapt_seconds: float | None
     uncertainty: PathLike | None
     save_imaging: PathLike | None
+    stac: PathLike | None
     compute: Compute | None
     tiling: Tiling
     form: OutputFormat
