@@ -62,6 +62,21 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
     return target
 
 
+def refuse_one_file(targets: Mapping[str, str | os.PathLike[str] | None]) -> None:
+    """See to it that files to be written, by what they are, are not one; what is None is not written.
+
+    Raises:
+        OutputError: Two are.
+    """
+    names: dict[Path, str] = {}
+    for name, path in targets.items():
+        if path is None:
+            continue
+        earlier = names.setdefault(Path(path).resolve(), name)
+        if earlier != name:
+            raise OutputError(f"{shown(path)} cannot be both `{earlier}` and `{name}`: give two names")
+
+
 @contextlib.contextmanager
 def written_whole(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
     """A temporary file that becomes the target once the block ends without an exception.

@@ -16,7 +16,13 @@ FLOORS = {
     "files": -1, "stages": -2, "progress": -2, "errors": -2, "version": -2,
 }  # fmt: skip
 """A room may import from lower floors; `fusion` stands on `pairs`, whose Wald level calibrates networks."""
-BESIDE = {("training", "report"), ("training", "evaluation"), ("models", "scan"), ("fusion", "pairs")}
+BESIDE = {
+    ("training", "report"),
+    ("training", "evaluation"),
+    ("evaluation", "report"),
+    ("models", "scan"),
+    ("fusion", "pairs"),
+}
 """Neighbours that may be imported in this direction."""
 
 

@@ -3,16 +3,24 @@
     python examples/benchmarks/networks.py                              # all networks, 256² pixels
     python examples/benchmarks/networks.py ssrfn-base --edge 288        # one
     python examples/benchmarks/networks.py ssrfn-base --fuse 512        # `hsfuse fuse` of 512² pixels, 100 bands
+    OMP_NUM_THREADS=1 python examples/benchmarks/networks.py mgdunlss --against ../before --edge 192
 
 The networks run as `hsfuse fuse` runs them, on ten coefficients at ratio 4, with new weights: time does not depend on
 those. The second table holds each convolution inside the network against the same alone, called again and again on the
 same numbers. `--precision bf16` runs under autocast.
+
+`--against` holds the networks of another checkout beside those of this one, in processes of their own that take turns:
+the least CPU seconds of all rounds, by module, since machines are shared.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -28,7 +36,7 @@ from torch import Tensor, nn
 
 from hsfuse.commands.fuse import fuse
 from hsfuse.fusion.compute import Compute
-from hsfuse.fusion.memory import peak_megabytes
+from hsfuse.fusion.memory import kept_memory, peak_megabytes
 from hsfuse.imaging import BlurDecimate, PointSpread
 from hsfuse.models import mamba
 from hsfuse.models.mgdunlss import SubspaceMGDuNLSSConfig, SubspaceMGDuNLSSNet
@@ -71,8 +79,9 @@ def make_case(edge: int) -> tuple[SubspaceInputs, SceneCondition]:
 class Clock:
     """Seconds by name."""
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        """Start empty; `now` tells the time."""
+        self.now = now
         self.seconds: dict[str, float] = defaultdict(float)
         self._started: dict[int, float] = {}
 
@@ -82,18 +91,18 @@ class Clock:
         module.register_forward_hook(lambda module, _, __: self._stop(module, name))
 
     def _start(self, module: nn.Module, _: object) -> None:
-        self._started[id(module)] = time.perf_counter()
+        self._started[id(module)] = self.now()
 
     def _stop(self, module: nn.Module, name: str) -> None:
-        self.seconds[name] += time.perf_counter() - self._started[id(module)]
+        self.seconds[name] += self.now() - self._started[id(module)]
 
     def around(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
         """The function, counted."""
 
         def timed(*values: Any, **named: Any) -> Any:
-            started = time.perf_counter()
+            started = self.now()
             result = function(*values, **named)
-            self.seconds[name] += time.perf_counter() - started
+            self.seconds[name] += self.now() - started
             return result
 
         return timed
@@ -218,6 +227,56 @@ def measure(name: str, edge: int, rounds: int, half: torch.dtype | None) -> None
     print("\n".join(["| --- | --- | --- | --- | --- | --- |", *lines]))
 
 
+WHOLE = "the whole network"
+
+
+def take_turns(name: str, edge: int, half: torch.dtype | None) -> None:
+    """Run a network once for every line that comes in, and print the CPU seconds of its modules."""
+    network, case, clock = build(name).requires_grad_(False), make_case(edge), Clock(time.process_time)
+    for part_name, part in parts(network).items():
+        clock.watch(part, title(part_name.split()[-1]))
+    with (
+        kept_memory(),
+        torch.inference_mode(),
+        torch.autocast("cpu", dtype=half or torch.bfloat16, enabled=half is not None),
+    ):
+        network(*case)  # compiles
+        for _ in sys.stdin:
+            clock.seconds.clear()
+            clock.around(network, WHOLE)(*case)
+            print(json.dumps(clock.seconds), flush=True)
+
+
+def compare(name: str, before: Path, options: argparse.Namespace) -> None:
+    """Print the CPU seconds of a network's modules in another checkout and in this one, in turns."""
+    here = Path(__file__).parents[2]
+    runs = [(before, "fp32"), (here, "fp32"), (here, "bf16")]
+    command = [sys.executable, __file__, name, "--turns", "--edge", str(options.edge), "--precision"]
+    workers = [
+        subprocess.Popen(  # noqa: S603 (this very script)
+            [*command, precision], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(folder.resolve())},
+        )
+        for folder, precision in runs
+    ]  # fmt: skip
+    best: list[dict[str, float]] = [{} for _ in workers]
+    for _ in range(options.rounds):
+        for worker, least in zip(workers, best, strict=True):
+            assert worker.stdin is not None
+            assert worker.stdout is not None
+            worker.stdin.write("\n")
+            worker.stdin.flush()
+            for module, seconds in json.loads(worker.stdout.readline()).items():
+                least[module] = min(seconds, least.get(module, seconds))
+    for worker in workers:
+        worker.communicate()
+    print(f"\n{name}, {options.edge}² pixels, CPU seconds:\n")
+    print("| module | before | now | ratio | now, bf16 | ratio |\n| --- | --- | --- | --- | --- | --- |")
+    for module, seconds in sorted(best[0].items(), key=lambda item: -item[1]):
+        now, half = (least[module] for least in best[1:])
+        print(f"| {module} | {seconds:.3f} | {now:.3f} | {seconds / now:.2f} | {half:.3f} | {seconds / half:.2f} |")
+
+
 def write_pair(folder: Path, edge: int, bands: int) -> None:
     """A pair of images of five smooth materials, four bands in the MSI."""
     generator = np.random.default_rng(0)
@@ -270,17 +329,24 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--fuse", type=int, metavar="EDGE", help="time the whole command on EDGE² pixels instead")
     parser.add_argument("--bands", type=int, default=100, help="of the HSI that is fused")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare with the networks of another one")
+    parser.add_argument("--turns", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    half = torch.bfloat16 if options.precision == "bf16" else None
+    if options.turns:
+        take_turns(options.networks[0], options.edge, half)
+        return
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.precision}")
     chosen = options.networks or ["mgdunlss", "ssrfn-small", "ssrfn-base"]
     unknown = [name for name in chosen if name not in known]
     if unknown:
         parser.error(f"there is no network {unknown[0]}: choose among {', '.join(known)}")
     for name in chosen:
-        if options.fuse:
+        if options.against:
+            compare(name, options.against, options)
+        elif options.fuse:
             measure_fuse(name, options.fuse, options.bands, options.precision)
         else:
-            half = torch.bfloat16 if options.precision == "bf16" else None
             measure(name, options.edge, options.rounds, half)
 
 

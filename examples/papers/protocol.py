@@ -38,6 +38,7 @@ PROTOCOLS = {"mgdunlss": "khader-2023", "ssrfn": "zhao-2024"}
 
 _OF_THE_PROTOCOL = (
     "bands", "crop", "test", "srf", "wavelengths", "patch", "batch", "lr", "steps", "minutes", "share", "set", "preset",
+    "optimiser", "ablate",
 )  # fmt: skip
 
 SIMULATED_METRICS = ("psnr", "sam", "ergas", "uiqi", "ssim", "cc", "rmse")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,12 +16,16 @@ from hsfuse.fusion.tiles import Tiling
 from hsfuse.metrics import full_reference
 from hsfuse.models.bands import BandNetwork
 from hsfuse.models.mgdunlss import MGDuNLSSConfig, MGDuNLSSNet
+from hsfuse.models.recomputing import recompute_stages
 from hsfuse.models.ssrfn import SSRFNConfig, SSRFNNet
 from hsfuse.models.weights import WeightsCard, save_weights
 from hsfuse.pairs.wald_level import WaldBlock
 from hsfuse.scenes import PixelWindow
-from hsfuse.training.loop import Schedule, Trainer
+from hsfuse.training.loop import Trainer
+from hsfuse.training.recipe import PAPERS, recipe
+from hsfuse.training.schedule import Schedule
 from hsfuse.training.split import split
+from hsfuse.training.start import ABLATIONS
 from hsfuse.training.tasks import BandsTask
 
 if TYPE_CHECKING:
@@ -37,30 +41,9 @@ METHODS = "bicubic,gsa,mtf-glp,mtf-glp-subspace,cnmf,hysure,mgdunlss"
 """What stands beside the network that is trained; `mgdunlss` is the one with bundled weights."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a paper trains its network."""
-
-    batch: int
-    """Patches a step."""
-
-    learning_rate: float
-    """Its maximum."""
-
-    epochs: int
-    """Times that every pixel is seen."""
-
-    squared: bool
-    """Whether the loss is the squared error, not the absolute one."""
-
-
-RECIPES = {"mgdunlss": Recipe(16, 1e-3, 100, squared=False), "ssrfn": Recipe(8, 1e-4, 200, squared=True)}
-"""By network: Khader et al. 2023, IV-D, and Zhao et al. 2024, III-A."""
-
-
 def add_training_options(parser: argparse.ArgumentParser) -> None:
     """What all scripts have in common; the defaults are the papers'."""
-    parser.add_argument("--model", choices=list(RECIPES), default="mgdunlss", help="the network to train")
+    parser.add_argument("--model", choices=list(PAPERS), default="mgdunlss", help="the network to train")
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--steps", type=int, help="of the optimizer; by default as many epochs as the paper")
     budget.add_argument("--minutes", type=float, help="of training, instead of a number of steps")
@@ -68,7 +51,11 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, help="patches a step; the paper's by default")
     parser.add_argument("--lr", type=float, help="largest learning rate; the paper's by default")
     parser.add_argument("--share", type=float, default=0.1, help="of the training area that validates")
-    parser.add_argument("--preset", default="paper", help="size of ssrfn: paper, base, small or tiny")
+    parser.add_argument("--optimiser", choices=["paper", "default"], default="paper", help="paper (default) or default")
+    parser.add_argument("--accumulate", type=int, default=1, metavar="N", help="parts of a batch: less memory")
+    parser.add_argument("--gradient-checkpointing", action="store_true", help="compute activations twice: less memory")
+    parser.add_argument("--preset", default="paper", help="size of the network: paper, paper-unshared, base, tiny, …")
+    parser.add_argument("--ablate", metavar="NAME", help="leave out a part, as in the paper's ablations")
     parser.add_argument("--set", metavar="NAME=N", action="append", default=[], help="a size of the network")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -107,22 +94,29 @@ def train(scenes: Sequence[WaldScene], options: argparse.Namespace, *, patch: in
         RequestError: The scenes are too small, or a size of the network is none of its.
         WorkError: The loss is not finite.
     """
-    recipe = RECIPES[options.model]
+    paper = PAPERS[options.model]  # its batch, rate and epochs also where its optimiser is not used
     device = Compute(options.device, "fp32").torch_device
     torch.manual_seed(options.seed)
     usable = [scene for scene in scenes if _can_be_split(scene, options.share)] or scenes
-    task = BandsTask(usable, squared=recipe.squared, patch=patch, share=options.share, device=device)
+    task = BandsTask(usable, squared=options.model == "ssrfn", patch=patch, share=options.share, device=device)
     network = _build(task, options).to(device)
     task.measure(network)
-    batch = options.batch or recipe.batch
-    steps = options.steps
+    if options.gradient_checkpointing:
+        recompute_stages(network)
+    batch = options.batch or paper.batch
+    if options.accumulate > batch:
+        raise RequestError(f"a batch of {batch} cannot be computed in {options.accumulate} parts: lower --accumulate")
+    steps, an_epoch = options.steps, task.steps_an_epoch(batch)
     if steps is None and options.minutes is None:
-        steps = recipe.epochs * task.steps_an_epoch(batch)
+        steps = (paper.epochs or 1) * an_epoch
     schedule = Schedule(
         steps=steps,
         seconds=None if options.minutes is None else 60 * options.minutes,
-        learning_rate=options.lr or recipe.learning_rate,
+        learning_rate=options.lr or paper.learning_rate or 1e-3,
         batch=batch,
+        accumulate=options.accumulate,
+        recipe=recipe(options.optimiser, options.model),
+        steps_an_epoch=an_epoch,
         seed=options.seed,
     )
     trainer = Trainer(network, task, schedule)
@@ -144,11 +138,16 @@ def _build(task: BandsTask, options: argparse.Namespace) -> BandNetwork:
     """A new network of the paper's size, or of the sizes asked for."""
     try:
         sizes: dict[str, Any] = {name: int(size) for name, size in (change.split("=") for change in options.set)}
+        if options.ablate is not None:
+            sizes |= ABLATIONS[options.model][options.ablate]
+        bands = {"bands": task.bands, "msi_bands": task.msi_bands}
         if options.model == "ssrfn":
-            bands = {"bands": task.bands, "msi_bands": task.msi_bands}
-            return BandNetwork(SSRFNNet(SSRFNConfig.preset(options.preset, **bands, **sizes)))
-        config = MGDuNLSSConfig(task.bands, task.msi_bands, task.ratio)
-        return BandNetwork(MGDuNLSSNet(replace(config, **sizes)))
+            return BandNetwork(SSRFNNet(SSRFNConfig.preset(options.preset, **bands | sizes)))
+        bands["ratio"] = task.ratio
+        return BandNetwork(MGDuNLSSNet(MGDuNLSSConfig.preset(options.preset, **bands | sizes)))
+    except KeyError as error:
+        known = ", ".join(ABLATIONS[options.model])
+        raise RequestError(f"{options.model} has no --ablate {options.ablate}: choose one of {known}") from error
     except (TypeError, ValueError) as error:
         raise RequestError(f"--set {' '.join(options.set)} is no size of {options.model} ({error})") from error
 
@@ -174,7 +173,7 @@ def _save(
         validation=best.figures,
         steps=best.step,
         seed=options.seed,
-        preset=options.preset if options.model == "ssrfn" else "",
+        preset=options.preset if options.ablate is None else f"{options.preset} without {options.ablate}",
         hsi_wavelength_nm=() if srf.hsi_wavelength_nm is None else tuple(srf.hsi_wavelength_nm.tolist()),
         msi_bands=srf.msi_bands,
     )

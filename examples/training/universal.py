@@ -30,6 +30,7 @@ from hsfuse.models.weights import WeightsCard, find_weights, save_weights
 from hsfuse.subspace.patch import PairPatch
 from hsfuse.training.episodes import (
     SENSOR_BANDS,
+    Batch,
     Episode,
     ReferenceImage,
     cut_batch,
@@ -37,8 +38,9 @@ from hsfuse.training.episodes import (
     random_view,
     simulate_episode,
 )
-from hsfuse.training.loop import Schedule, Trainer, Validation
+from hsfuse.training.loop import Trainer, Validation
 from hsfuse.training.objective import relative_loss
+from hsfuse.training.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,14 +147,17 @@ class Episodes:
         self.validate = validator
         self.episodes: dict[int, list[Episode]] = {ratio: [] for ratio in RATIOS}
 
-    def loss(self, network: nn.Module, generator: np.random.Generator, batch: int, share: slice) -> Tensor:
-        """Of patches of episodes of one ratio."""
-        episodes = self.draw(generator, batch)
-        patches = cut_batch(place_patches(episodes, max(PATCH // episodes[0].psf.ratio, 4), generator))
+    def draw(self, generator: np.random.Generator, batch: int, share: slice) -> Batch:
+        """Patches of episodes of one ratio."""
         assert share == slice(0, batch), "one process draws all"
-        return relative_loss(network, patches)
+        episodes = self._episodes(generator, batch)
+        return cut_batch(place_patches(episodes, max(PATCH // episodes[0].psf.ratio, 4), generator))
 
-    def draw(self, generator: np.random.Generator, count: int) -> list[Episode]:
+    def loss(self, network: nn.Module, drawn: Batch) -> Tensor:
+        """Relative to the estimate to start from."""
+        return relative_loss(network, drawn)
+
+    def _episodes(self, generator: np.random.Generator, count: int) -> list[Episode]:
         """`count` episodes of one ratio, one of them new."""
         ratio = int(generator.choice(list(RATIOS)))
         pool = self.episodes[ratio]

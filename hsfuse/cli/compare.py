@@ -44,6 +44,7 @@ def _split(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
 @options.compute
 @options.seed
 @options.option("--csv", metavar="FILE", help="Write the table to a CSV file.", group=_OUTPUT)
+@options.report
 @options.overwrite
 def compare(console: Console, pair: PairRequest, **choices: Any) -> None:
     """Run several methods on one pair and show quality, seconds and peak memory of each.
@@ -74,6 +75,9 @@ def _content(result: Comparison) -> dict[str, Any]:
                 "infinite": [] if entry.scores is None else infinite(entry.scores.summary()),
                 "seconds": entry.seconds,
                 "peak_memory_mb": entry.peak_memory_mb,
+                "peak_device_memory_mb": entry.peak_device_memory_mb,
+                "device": entry.device,
+                "precision": entry.precision,
                 "error": entry.error,
             }
             for entry in result.entries

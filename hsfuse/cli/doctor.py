@@ -55,6 +55,7 @@ def _rows(result: Diagnosis) -> Iterator[tuple[str, str]]:
     yield "CUDA devices", "\n".join(compute.cuda) or "none"
     yield "device", f"{compute.device} in {compute.precision}: {compute.reason}"
     yield "bfloat16", "in hardware (--precision bf16)" if compute.bf16 else "not in hardware"
+    yield "TF32", "off, on with --precision tf32" if compute.tf32 else "not in hardware"
     yield "selective scan", f"{scan.backend or 'none'}: {scan.reason}"
     for name, why in scan.refused.items():
         yield "", f"not {name}: {why or 'it works too, but comes later in the order'}"

@@ -62,9 +62,16 @@ _UNITS = {"psnr": "dB", "sam": "°", "consistency_hsi": "dB", "consistency_msi":
 @options.quality_mask
 @options.screen
 @options.option("--csv", metavar="FILE", help="Write the metrics per band to a CSV file.", group=_OUTPUT)
+@options.report
 @options.overwrite
 def evaluate(
-    console: Console, fused: str, reference: str | None, csv: str | None, overwrite: bool, **related: Any
+    console: Console,
+    fused: str,
+    reference: str | None,
+    csv: str | None,
+    report: str | None,
+    overwrite: bool,
+    **related: Any,
 ) -> None:
     """Score a fused image against its reference, or without one against the two images that it was made of.
 
@@ -80,12 +87,11 @@ def evaluate(
     from hsfuse.pairs.pair import PairRequest  # noqa: PLC0415
 
     _refuse_contradictions(reference, related)
+    files: dict[str, Any] = {"csv": csv, "report": report, "overwrite": overwrite}
     if reference is not None:
-        result: Evaluation[Any] = run(fused, reference, ratio=related["ratio"], csv=csv, overwrite=overwrite)
+        result: Evaluation[Any] = run(fused, reference, ratio=related["ratio"], **files)
     else:
-        result = run(
-            fused, pair=PairRequest(**related), csv=csv, overwrite=overwrite, progress=console.progress()
-        )  # fmt: skip
+        result = run(fused, pair=PairRequest(**related), progress=console.progress(), **files)
     console.warnings(result.warnings)
     console.result(_content(result), lambda: _print(result))
 

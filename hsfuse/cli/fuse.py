@@ -38,5 +38,6 @@ def fuse(console: Console, pair: PairRequest, output: str, **choices: Any) -> No
             f"{result.output}: {result.width}×{result.height} pixels, {result.bands} bands, ratio {result.ratio}, "
             f"{result.model}, {result.seconds:.1f} s, {result.peak_memory_mb:.0f} MB"
             + ("" if result.uncertainty is None else f"; standard deviations: {result.uncertainty}")
+            + ("" if result.report is None else f"; report: {result.report}")
         ),
     )

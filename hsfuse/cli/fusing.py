@@ -64,6 +64,7 @@ _OPTIONS = (
     options.option("--stac", metavar="FILE.json", group=_OUTPUT,
                    help="Also write a STAC item: where the output lies, when it was taken, its bands.  "
                    "[default: off]"),
+    options.report,
     _tiling,
     options.compute,
     options.seed,

@@ -302,10 +302,16 @@ screen = option(
     help="Look for undeclared fill, gross values and bands without an image, or take every number as it is.",
 )  # fmt: skip
 overwrite = option("--overwrite", is_flag=True, help="Replace an existing output.", group=_OUTPUT)
+report = option(
+    "--report", metavar="FILE.html", group=_OUTPUT,
+    help="Also write a page that opens from disk: pictures, spectra, maps, metrics, and whether the result is to be "
+    "trusted; needs hsfuse[report].  [default: off]",
+)  # fmt: skip
 device = option("--device", default="auto", metavar="auto|cpu|cuda[:N]", help="Where to compute.", group=_RUN)
 precision = option(
-    "--precision", default="auto", type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-    help="Of networks; auto: fp16 on CUDA, fp32 on the CPU.", group=_RUN,
+    "--precision", default="auto", type=click.Choice(["auto", "fp32", "tf32", "bf16", "fp16"]),
+    help="Of networks; auto: fp16 on CUDA, fp32 on the CPU. fp32 is float32 throughout, tf32 lets CUDA multiply it in "
+    "TF32; classical methods are in fp32 always.", group=_RUN,
 )  # fmt: skip
 memory = option(
     "--memory", type=SizeType(), help="Bound on the resident memory, such as 4G.  [default: half of what is free]",

@@ -30,9 +30,13 @@ _network = options.noun(
                     group=_NETWORK),
         options.option("--init", metavar="SRC",
                     help="universal (the bundled weights), none, or a weights file.  [default: universal; none with "
-                    "--preset or --spectral full]", group=_NETWORK),
+                    "--preset, --ablate or --spectral full]", group=_NETWORK),
         options.option("--preset", metavar="NAME",
-                    help="Size of a new ssrfn: paper, base, small or tiny.  [default: base]", group=_NETWORK),
+                    help="Size of a new network: paper, paper-unshared, base or tiny, of ssrfn also small or light.  "
+                    "[default: base; paper for mgdunlss with --spectral full]", group=_NETWORK),
+        options.option("--ablate", metavar="NAME",
+                    help="Leave a part out of a new network, as its paper does: bsru or nlss (mgdunlss); dfe-mamba, "
+                    "cfe-mamba, mamba, cnn, spar, sper or cfe-scm (ssrfn).  [default: nothing]", group=_NETWORK),
     ),
 )  # fmt: skip
 _plan = options.noun(
@@ -42,16 +46,26 @@ _plan = options.noun(
                     group=_TRAINING),
         options.option("--steps", type=click.IntRange(1), metavar="N", help="Optimizer steps.", group=_TRAINING),
         options.option("--time", "seconds", type=DurationType(), metavar="TIME",
-                    help="How long: 90s, 30m or 2h.  [default: 30m without --epochs and --steps]",
+                    help="How long: 90s, 30m or 2h.  [default: 30m without --epochs, --steps and --optimiser paper]",
                     group=_TRAINING),
-        options.option("--batch", type=click.IntRange(1), default=8, metavar="N", help="Patches a step and process.",
+        options.option("--batch", type=click.IntRange(1), metavar="N",
+                    help="Patches a step and process.  [default: 8; the paper's with --optimiser paper]",
                     group=_TRAINING),
+        options.option("--accumulate", type=click.IntRange(1), default=1, metavar="N",
+                    help="Parts in which a batch is computed, their gradients summed: less memory, the same weights.",
+                    group=_TRAINING),
+        options.option("--gradient-checkpointing", is_flag=True,
+                    help="Compute the activations of the network's stages again in the backward pass: less memory, "
+                    "more time, the same gradients.", group=_TRAINING),
         options.option("--patch", type=click.IntRange(4), metavar="N",
                     help="Edge of a patch in HSI pixels of the degraded scene.  [default: about 36 MSI pixels]",
                     group=_TRAINING),
         options.option("--lr", "learning_rate", type=click.FloatRange(0, min_open=True), metavar="RATE",
-                    help="Largest learning rate.  [default: 0.0005 for weights that are there, 0.001 for new ones]",
-                    group=_TRAINING),
+                    help="Largest learning rate.  [default: 0.0005 for weights that are there, 0.001 for new ones; "
+                    "the paper's with --optimiser paper]", group=_TRAINING),
+        options.option("--optimiser", "--optimizer", default="default", type=click.Choice(["default", "paper"]),
+                    help="default: AdamW, a cosine, the mean of the weights; paper: Adam with the betas, rate, "
+                    "schedule, batch and epochs that the network's paper prints.", group=_TRAINING),
         options.option("--val", type=click.FloatRange(0, 0.5, min_open=True), default=0.1, metavar="SHARE",
                     help="Of each scene, held back for validation at one end.", group=_TRAINING),
         options.option("--patience", type=click.IntRange(1), metavar="N",
@@ -59,6 +73,8 @@ _plan = options.noun(
                     group=_TRAINING),
         options.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, group=_RUN,
                        help="Makes a run of --steps or --epochs repeatable."),
+        options.option("--deterministic", is_flag=True, group=_RUN,
+                       help="Repeatable bit for bit on CUDA too, by slower algorithms; the CPU always is."),
     ),
 )  # fmt: skip
 _related = options.noun("related", "builtins.dict", options.relation)
@@ -81,6 +97,7 @@ _compute = options.noun("compute", "hsfuse.fusion.compute.Compute", (options.dev
 @_compute
 @options.option("--data-licence", default="", metavar="TEXT", show_default=False,
                 help="On what terms the scenes may be used, for the file's header.", group=_OUTPUT)  # fmt: skip
+@options.report
 @options.option("--resume", is_flag=True, help="Go on with an interrupted training of the same request.", group=_RUN)
 @options.overwrite
 def train_reduced(
@@ -89,7 +106,8 @@ def train_reduced(
     """Train a network on a pair of sensors, from their scenes alone.
 
     By Wald's protocol: both images are degraded by their ratio, and the HSI itself is the truth. A part of each scene
-    is held back; the weights that are best there are kept, also on Ctrl-C, and shown beside the classical methods.
+    is held back; the weights whose PSNR in dB minus SAM in degrees is largest there (the score of the log) are kept,
+    also on Ctrl-C, and shown beside the classical methods.
     `torchrun --nproc-per-node N -m hsfuse train-reduced …` shares every step among N processes.
 
     \b
@@ -125,13 +143,17 @@ def _print(result: TrainResult) -> None:
     from rich.table import Table  # noqa: PLC0415
 
     table = Table("on what was held back", box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("PSNR dB", "SAM °", "ERGAS"):
+    for title in ("PSNR dB", "SAM °", "ERGAS", "score"):
         table.add_column(title, justify="right", no_wrap=True)
     for name, figures in result.validation.items():
         style = "bold" if name == "trained" else None
-        cells = figure(figures.psnr, ".2f"), figure(figures.sam, ".3f"), figure(figures.ergas, ".3f")
+        cells = (
+            figure(figures.psnr, ".2f"), figure(figures.sam, ".3f"), figure(figures.ergas, ".3f"),
+            figure(figures.score, ".2f"),
+        )  # fmt: skip
         table.add_row(name, *cells, style=style)
     Terminal().print(table)
+    click.echo(f"score: {result.criterion}; the weights with the largest are kept")
     click.echo(
         f"{result.output}: {result.model}, {result.parameters:,} parameters, from {result.start}, the best of "
         f"{result.steps} steps at step {result.best_step}, {result.seconds:.0f} s; log in {result.log}"

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
 from hsfuse.errors import HsfuseError, RequestError
+from hsfuse.evaluation.facts import figure
+from hsfuse.evaluation.pages import page_of_comparison
+from hsfuse.evaluation.parts import ReferenceParts
 from hsfuse.evaluation.reference import Reference
 from hsfuse.evaluation.resolution import FullResolution, Outcome, ReducedResolution, Resolution
-from hsfuse.files import check_target
+from hsfuse.files import check_target, refuse_one_file
 from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.job import Job
 from hsfuse.fusion.methods import DEFAULT_METHOD, METHODS, ChosenMethod, choose_method
@@ -20,6 +23,7 @@ from hsfuse.pairs.opening import requested
 from hsfuse.pairs.pair import Pair, PairRequest
 from hsfuse.progress import SILENT
 from hsfuse.report.csv_table import write_csv
+from hsfuse.report.page import Page, Table, check_page, write_page
 from hsfuse.scenes import Scene
 
 if TYPE_CHECKING:
@@ -39,6 +43,15 @@ HIGHER_IS_BETTER = {
     "seconds": False, "peak_memory_mb": False,
 }  # fmt: skip
 """Every column of the comparison."""
+
+_TITLES = {
+    "psnr": "PSNR (dB)", "sam": "SAM (°)", "ergas": "ERGAS", "rmse": "RMSE (units of the HSI's file)", "cc": "CC",
+    "uiqi": "UIQI", "ssim": "SSIM", "seconds": "time (s)", "peak_memory_mb": "peak memory (MB)",
+}  # fmt: skip
+_DIGITS = {
+    "psnr": ".2f", "sam": ".3f", "ergas": ".3f", "rmse": ".4g", "cc": ".4f", "uiqi": ".4f", "ssim": ".4f",
+    "seconds": ".1f", "peak_memory_mb": ".0f",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,15 @@ class Entry:
 
     peak_memory_mb: float | None
     """Largest resident size of the process meanwhile, with what it held before; None where it cannot be had."""
+
+    peak_device_memory_mb: float | None
+    """Most memory of the card that torch held meanwhile; None where the method ran on the CPU."""
+
+    device: str
+    """Where the method ran: classical ones alone run on the CPU."""
+
+    precision: str
+    """In which: classical methods in `fp32`, whatever was asked for."""
 
     error: str | None
     """Why the method failed."""
@@ -92,10 +114,10 @@ class Comparison:
     """With the imaging model that every method was given."""
 
     device: str
-    """Where it was computed."""
+    """Where networks were computed."""
 
     precision: str
-    """`fp32`, `bf16` or `fp16`."""
+    """Theirs: `fp32`, `tf32`, `bf16` or `fp16`."""
 
     warnings: tuple[str, ...]
     """Sentences for the user."""
@@ -122,6 +144,7 @@ def compare(
     compute: Compute | None = ...,
     seed: int = ...,
     csv: PathLike | None = ...,
+    report: PathLike | None = ...,
     overwrite: bool = ...,
     progress: Progress = ...,
 ) -> Comparison: ...
@@ -139,6 +162,7 @@ def compare(
     compute: Compute | None = ...,
     seed: int = ...,
     csv: PathLike | None = ...,
+    report: PathLike | None = ...,
     overwrite: bool = ...,
     progress: Progress = ...,
     **options: Unpack[PairOptions],
@@ -155,6 +179,7 @@ def compare(
     compute: Compute | None = None,
     seed: int = 0,
     csv: PathLike | None = None,
+    report: PathLike | None = None,
     overwrite: bool = False,
     progress: Progress = SILENT,
     **options: Unpack[PairOptions],
@@ -175,7 +200,8 @@ def compare(
         compute: Device, precision and memory; classical methods run in float32 on the CPU whatever is asked for.
         seed: Of the noise that is restored, and of whatever a method draws at random.
         csv: Write the table to this file.
-        overwrite: Replace an existing file.
+        report: Write a page with pictures, spectra and maps of all methods to this file; needs the `report` extra.
+        overwrite: Replace existing files.
         progress: Observer of the work.
         options: Of a pair that is given by its paths: the fields of `PairRequest`.
 
@@ -186,6 +212,9 @@ def compare(
     wanted, _ = requested(pair, paths, options, after=0)
     if csv is not None:
         check_target(csv, overwrite=overwrite)
+    if report is not None:
+        check_page(report, overwrite=overwrite)
+        refuse_one_file({"csv": csv, "report": report})
     compute = compute or Compute()
     jobs = {name: Job(method, compute, seed=seed) for name, method in choose_entrants(methods, weights).items()}
     truth = None if reference is None else Scene.open(str(reference), screen=False)
@@ -197,7 +226,10 @@ def compare(
     else:
         found = opened(wanted, compute=compute, progress=progress)
     resolution: Resolution = ReducedResolution(found, seed) if truth is None else FullResolution(found, truth)
-    entries, warnings = _run_all(jobs, resolution, progress)
+    parts = None
+    if report is not None:
+        parts = ReferenceParts(list(jobs), resolution.bands, resolution.size, more_pictures=2)
+    entries, warnings = _run_all(jobs, resolution, progress, parts)
     comparison = Comparison(
         entries=entries,
         resolution=resolution.name,
@@ -209,7 +241,38 @@ def compare(
     )
     if csv is not None:
         write_csv(csv, _table(comparison), overwrite=overwrite)
+    if report is not None and parts is not None:
+        write_page(report, _page(comparison, resolution, parts), overwrite=overwrite)
     return comparison
+
+
+def _page(found: Comparison, resolution: Resolution, parts: ReferenceParts) -> Page:
+    """The report."""
+    scores = {entry.name: entry.scores for entry in found.entries if entry.scores is not None}
+    best = found.best()
+    rows = [
+        (entry.name, *(figure(value, _DIGITS[column]) for column, value in entry.columns().items()))
+        for entry in found.entries
+    ]
+    leading = {
+        (row, 1 + list(HIGHER_IS_BETTER).index(column))
+        for row, entry in enumerate(found.entries)
+        for column in HIGHER_IS_BETTER
+        if entry.name in best[column]
+    }
+    computed = f"Computed on {found.device} in {found.precision}. What is best in a column is bold."
+    return page_of_comparison(
+        found.pair,
+        parts,
+        resolution.inputs(parts.places, parts.edge),
+        scores,
+        Table("Methods", ("method", *_TITLES.values()), rows, computed, leading),
+        note=found.note,
+        truth=resolution.truth,
+        plain="bicubic",
+        failed=[entry.name for entry in found.entries if entry.scores is None],
+        warnings=found.warnings,
+    )
 
 
 def choose_entrants(methods: Sequence[str] | None, weights: Sequence[str]) -> dict[str, ChosenMethod]:
@@ -240,28 +303,29 @@ def choose_entrants(methods: Sequence[str] | None, weights: Sequence[str]) -> di
 
 
 def _run_all(
-    jobs: Mapping[str, Job], resolution: Resolution, progress: Progress
+    jobs: Mapping[str, Job], resolution: Resolution, progress: Progress, parts: ReferenceParts | None
 ) -> tuple[tuple[Entry, ...], list[str]]:
-    """Every method's line and sentences; a method that fails is a line, unless all of them do."""
+    """Every method's line and sentences; a method that fails is a line, unless all of them do. `parts` take them in."""
     entries: list[Entry] = []
     errors: list[HsfuseError] = []
     warnings: list[str] = []
     for name, job in jobs.items():
         try:
-            outcome = resolution.judge(name, job, progress)
+            outcome = resolution.judge(name, job, progress, None if parts is None else parts.observer(name))
         except HsfuseError as error:
             errors.append(error)
             warnings.append(f"{name} failed: {error}")
-            entries.append(_entry(name, job.method, error=str(error)))
+            entries.append(_entry(name, job, error=str(error)))
         else:
             warnings += outcome.warnings
-            entries.append(_entry(name, job.method, outcome))
+            entries.append(_entry(name, job, outcome))
     if len(errors) == len(entries):
         raise errors[0]
     return tuple(entries), warnings
 
 
-def _entry(name: str, method: ChosenMethod, outcome: Outcome | None = None, error: str | None = None) -> Entry:
+def _entry(name: str, job: Job, outcome: Outcome | None = None, error: str | None = None) -> Entry:
+    method = job.method
     return Entry(
         name=name,
         model=method.name,
@@ -269,6 +333,9 @@ def _entry(name: str, method: ChosenMethod, outcome: Outcome | None = None, erro
         scores=None if outcome is None else outcome.scores,
         seconds=None if outcome is None else outcome.cost.seconds,
         peak_memory_mb=None if outcome is None else outcome.cost.peak_memory_mb,
+        peak_device_memory_mb=None if outcome is None else outcome.cost.peak_device_memory_mb,
+        device=job.suited.device,
+        precision=job.suited.precision,
         error=error,
     )
 

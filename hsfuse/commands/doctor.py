@@ -35,6 +35,7 @@ DRIVERS = {
 
 _NEEDED = ("GTiff", "COG", "VRT")
 _TILE_INTERLEAVE = (3, 11)
+_TF32_CAPABILITY = (8, 0)
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class DeviceReport:
     """CUDA version that torch was built for; None for a CPU build."""
     bf16: bool
     """Whether the device multiplies bfloat16 in hardware (where `--precision bf16` pays)."""
+    tf32: bool
+    """Whether the device multiplies float32 in TF32 where `--precision tf32` asks for it; it never does otherwise."""
     instructions: str
     """The CPU's vector instructions that torch uses."""
 
@@ -156,12 +159,13 @@ def _compute() -> DeviceReport:
     if chosen.torch_device.type == "cuda":
         reason = "torch can use CUDA, and fp16 is fastest there"
         bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        tf32 = torch.cuda.get_device_capability(chosen.torch_device) >= _TF32_CAPABILITY
     else:
         without = "this torch is built without CUDA" if build is None else "torch finds no CUDA device"
         reason = f"{without}; fp32 is the default on CPUs, bf16 on request"
-        bf16 = _cpu_has_bf16()
+        bf16, tf32 = _cpu_has_bf16(), False
     instructions = torch.backends.cpu.get_cpu_capability()
-    return DeviceReport(chosen.device, chosen.precision, reason, devices, build, bf16, instructions)
+    return DeviceReport(chosen.device, chosen.precision, reason, devices, build, bf16, tf32, instructions)
 
 
 def _describe(index: int) -> str:
@@ -177,12 +181,13 @@ def _cpu_has_bf16() -> bool:
 
 
 def _scan(device: str) -> ScanReport:
-    kind = torch.device(device).type
     try:
-        choice = explain_backend(kind)
+        choice = explain_backend(device)
+        others = {name: choice.refused.get(name, "") for name in BACKENDS if name != choice.name}
     except HsfuseError as error:
-        return ScanReport(None, str(error), available_backends(kind))
-    others = {name: choice.refused.get(name, "") for name in BACKENDS if name != choice.name}
+        return ScanReport(None, str(error), available_backends(device))
+    except torch.OutOfMemoryError:
+        return ScanReport(None, f"{device} has no memory left to try it in", {})
     return ScanReport(choice.name, choice.reason, others)
 
 
@@ -219,5 +224,8 @@ def _problems(scan: ScanReport, gdal: GdalReport) -> list[str]:
     if scan.backend is None:
         found.append(f"the selective scan cannot run: {scan.reason}")
     elif scan.backend == "reference":
-        found.append("the selective scan has only its slow reference: install numba (CPU) or triton (CUDA)")
+        found.append(
+            "the selective scan has only its slow reference: install numba (CPU) or triton (CUDA);"
+            f" triton: {scan.refused.get('triton', 'not tried')}"
+        )
     return found

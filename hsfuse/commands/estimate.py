@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, overload
 
 from hsfuse.files import check_target, written_whole
 from hsfuse.fusion.opening import opened
-from hsfuse.imaging import load_table, sensor_names
-from hsfuse.pairs.imaging_source import ESTIMATE
+from hsfuse.pairs.imaging_source import ESTIMATE, published_response
 from hsfuse.pairs.opening import requested
 from hsfuse.pairs.pair import PairRequest
 from hsfuse.progress import SILENT
@@ -109,8 +108,5 @@ def _draw(path: Path, pair: Pair) -> None:
     """The model beside the published response of the sensor that it looks like, or that was given."""
     from hsfuse.report.plots import plot_imaging  # noqa: PLC0415 (matplotlib is an extra)
 
-    name = pair.srf_source.partition(":")[0]
-    if pair.estimate is not None and pair.estimate.sensor:
-        name = pair.estimate.sensor
-    published = load_table(name) if name in sensor_names() else None
+    published = published_response(pair.srf_source, pair.estimate)
     plot_imaging(path, pair.imaging_on_hsi, published=published, shift=pair.shift)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from hsfuse.errors import RequestError
 from hsfuse.evaluation.consistency import FusedViews
+from hsfuse.evaluation.pages import judge_pair, page_of_reference
+from hsfuse.evaluation.parts import ReferenceParts
 from hsfuse.evaluation.reference import Reference
-from hsfuse.files import check_target
-from hsfuse.metrics import FullReferenceScores, NoReference, NoReferenceScores
+from hsfuse.files import check_target, refuse_one_file
+from hsfuse.metrics import FullReferenceScores, NoReferenceScores
 from hsfuse.progress import SILENT
 from hsfuse.report.csv_table import write_csv
+from hsfuse.report.page import check_page, write_page
 from hsfuse.scenes import Scene
 
 if TYPE_CHECKING:
@@ -52,6 +56,7 @@ def evaluate(
     *,
     ratio: float | None = ...,
     csv: PathLike | None = ...,
+    report: PathLike | None = ...,
     overwrite: bool = ...,
 ) -> Evaluation[FullReferenceScores]: ...
 
@@ -63,6 +68,7 @@ def evaluate(
     *,
     pair: Pair | PairRequest,
     csv: PathLike | None = ...,
+    report: PathLike | None = ...,
     overwrite: bool = ...,
     progress: Progress = ...,
 ) -> Evaluation[NoReferenceScores]: ...
@@ -76,6 +82,7 @@ def evaluate(
     pair: Pair | PairRequest | None = None,
     ratio: float | None = None,
     csv: PathLike | None = None,
+    report: PathLike | None = None,
     overwrite: bool = False,
     progress: Progress = SILENT,
 ) -> Evaluation[FullReferenceScores] | Evaluation[NoReferenceScores]:
@@ -89,52 +96,64 @@ def evaluate(
         pair: What was fused; the fused image may show a part of it.
         ratio: HSI pixel over MSI pixel, for ERGAS; by default what the fused image says. A pair has its own.
         csv: Write the metrics per band to this file.
-        overwrite: Replace an existing file.
+        report: Write a page with pictures, spectra, maps and metrics to this file; needs the `report` extra.
+        overwrite: Replace existing files.
         progress: Observer of the sharpening, where the pair has several MSIs.
 
     Raises:
         RequestError: Neither a reference nor a pair, or both, was given; images cannot be read, grids or bands do not
-            match, or the table cannot be written.
+            match, or the table or the report cannot be written.
     """
     if csv is not None:
         check_target(csv, overwrite=overwrite)
+    if report is not None:
+        check_page(report, overwrite=overwrite)
+        refuse_one_file({"csv": csv, "report": report})
     if (reference is None) == (pair is None):
         given = "nothing to hold it against was" if reference is None else "a reference and a pair were both"
         raise RequestError(f"{fused}: {given} given: give either the reference or the pair")
     found: Evaluation[FullReferenceScores] | Evaluation[NoReferenceScores]
     if reference is not None:
-        found = _with_reference(fused, reference, ratio)
+        found = _with_reference(fused, reference, ratio, report, overwrite=overwrite)
     else:
         assert pair is not None
-        found = _without_reference(FusedViews.open(fused, pair, progress=progress))
+        found = _without_reference(FusedViews.open(fused, pair, progress=progress), report, overwrite=overwrite)
     if csv is not None:
         write_csv(csv, _table(found), overwrite=overwrite)
     return found
 
 
-def _with_reference(fused: PathLike, reference: PathLike, ratio: float | None) -> Evaluation[FullReferenceScores]:
+def _with_reference(
+    fused: PathLike, reference: PathLike, ratio: float | None, report: PathLike | None, *, overwrite: bool
+) -> Evaluation[FullReferenceScores]:
     ours, truth = (Scene.open(str(path), screen=False) for path in (fused, reference))
     matched = Reference.of_image(ours, truth)
     warnings = list(matched.warnings)
     if ratio is None:
         ratio = _ratio_of(ours, warnings)
-    scores, more = matched.score(ours, ratio)
+    parts = None
+    if report is not None:
+        area, bands = matched.area(ours), truth.bands.select(matched.match.other)
+        parts = ReferenceParts(["fused"], bands, (area.width, area.height))
+    scores, more = matched.score(ours, ratio, seen=None if parts is None else parts.observer("fused"))
     rows = _rows(matched.match.fused, scores.wavelength_nm, scores.per_band())
-    return Evaluation(scores, rows, (), (*warnings, *more))
+    found = Evaluation(scores, rows, (), (*warnings, *more))
+    if report is not None and parts is not None:
+        names = Path(ours.path).name, Path(truth.path).name
+        page = page_of_reference(
+            f"Evaluated: {names[0]}", parts, scores, warnings=found.warnings,
+            lead=f"{names[0]} held against the reference {names[1]}: {parts.size[0]} × {parts.size[1]} pixels, "
+            f"{len(rows)} bands, ratio {ratio:g} (of ERGAS).",
+        )  # fmt: skip
+        write_page(report, page, overwrite=overwrite)
+    return found
 
 
-def _without_reference(views: FusedViews) -> Evaluation[NoReferenceScores]:
+def _without_reference(views: FusedViews, report: PathLike | None, *, overwrite: bool) -> Evaluation[NoReferenceScores]:
     pair = views.pair
-    metric = NoReference(pair.ratio)
-    for view in views.tiles(metric.block):
-        metric.update(view)
-    scores = metric.result()
-    warnings = list(views.warnings)
-    if not scores.blocks:
-        warnings.append(
-            f"no block of {metric.block}×{metric.block} HSI pixels is without a hole: D_λ, D_S, QNR and HQNR are "
-            "undefined"
-        )
+    title = f"Evaluated: {Path(views.fused.path).name}"
+    scores, said = judge_pair(views, report, title=title, overwrite=overwrite)
+    warnings = [*views.warnings, *said]
     bands = _rows(views.fused_bands, pair.hsi_bands.wavelength_nm, {"consistency_hsi": scores.band_consistency_hsi})
     msi_bands = _rows(
         pair.scenes.msi_bands,

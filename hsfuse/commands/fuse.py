@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from hsfuse.errors import RequestError
-from hsfuse.files import shown, written_whole
+from hsfuse.errors import HsfuseError, RequestError, WorkError
+from hsfuse.evaluation.consistency import FusedViews
+from hsfuse.evaluation.pages import judge_pair
+from hsfuse.files import refuse_one_file, shown, written_whole
 from hsfuse.fusion.batch import run_batch
 from hsfuse.fusion.cluster import Cluster
-from hsfuse.fusion.compute import Compute
+from hsfuse.fusion.compute import Compute, peak_device_megabytes
 from hsfuse.fusion.engine import ALONE
 from hsfuse.fusion.job import FuseOptions, Job, OutputFormat, Run
 from hsfuse.fusion.memory import peak_megabytes
@@ -25,6 +27,7 @@ from hsfuse.fusion.unfinished import is_finished, request_key
 from hsfuse.pairs.opening import refuse_to_replace_scenes, requested
 from hsfuse.pairs.pair import PairOptions, PairRequest
 from hsfuse.progress import SILENT
+from hsfuse.report.page import check_page
 from hsfuse.scenes import CogWriter
 from hsfuse.scenes.stac import require_place, when_taken, write_item
 from hsfuse.stages import Stages
@@ -32,7 +35,6 @@ from hsfuse.training.adaptation import Adaptation, adapt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from datetime import datetime
     from typing import Unpack
 
     from hsfuse.fusion.batch import BatchEntry, BatchOutcome
@@ -52,6 +54,9 @@ class FuseResult:
 
     uncertainty: Path | None
     """The COG of its standard deviations; None where none was asked for."""
+
+    report: Path | None
+    """The page about it; None where none was asked for."""
 
     width: int
     """Fine pixels."""
@@ -75,7 +80,7 @@ class FuseResult:
     """Where it was computed."""
 
     precision: str
-    """`fp32`, `bf16` or `fp16`."""
+    """`fp32`, `tf32`, `bf16` or `fp16`."""
 
     tiles: int
     """How many; 0 where the output of the very request was there already (`resume`)."""
@@ -119,6 +124,9 @@ class FuseResult:
     peak_memory_mb: float
     """Largest resident size of the process."""
 
+    peak_device_memory_mb: float | None
+    """Most memory of the card that torch held; None without one."""
+
     warnings: tuple[str, ...]
     """Sentences for the user."""
 
@@ -145,6 +153,7 @@ def fuse(
     uncertainty: PathLike | None = None,
     save_imaging: PathLike | None = None,
     stac: PathLike | None = None,
+    report: PathLike | None = None,
     compute: Compute | None = None,
     tiling: Tiling = Tiling(),  # noqa: B008 (frozen)
     form: OutputFormat = OutputFormat(),  # noqa: B008
@@ -167,6 +176,8 @@ def fuse(
             values, float32, in their units. Both appear, or none of them.
         save_imaging: A JSON file for R, B and the shift that were loaded or found, as `estimate` writes it.
         stac: A STAC 1.1 item of the output, as JSON; its time is the HSI's, where metadata or file name say it.
+        report: A page to write last, with pictures, spectra, maps, imaging model, metrics and warnings; needs the
+            `report` extra.
         compute: Device, precision and memory; chosen by default.
         tiling: Size and overlap of tiles; chosen by default.
         form: Type, nodata and options of the output; by default the HSI's.
@@ -180,14 +191,15 @@ def fuse(
 
     Raises:
         RequestError: The request cannot be served (see its subclasses); nothing was written.
-        WorkError: The work failed on the way; the old output, if any, is untouched.
+        WorkError: The work failed on the way; the old output, if any, is untouched. Or the report failed, the output
+            being there.
     """
     started = time.monotonic()
     wanted, (output,) = requested(pair, paths, options, after=1)
     if dask is not None and isinstance(wanted, PairRequest):
         wanted = wanted.seen_from_anywhere()
-    named = {"output": output, "uncertainty": uncertainty, "save_imaging": save_imaging, "stac": stac}
-    targets = {name: path for name, path in named.items() if path is not None}
+    beside_it = {"uncertainty": uncertainty, "save_imaging": save_imaging, "stac": stac, "report": report}
+    targets = {name: path for name, path in {"output": output, **beside_it}.items() if path is not None}
     refuse_to_replace_scenes(wanted, tuple(targets.values()))
     job = Job(choose_method(model, weights), compute or Compute(), tiling, seed)
     key = None
@@ -198,11 +210,12 @@ def fuse(
     there = key is not None and all(is_finished(Path(path), key) for path in (output, uncertainty) if path is not None)
     if not there:
         _check_targets(targets, overwrite=overwrite)
+    told = report is None or (there and not overwrite and Path(report).exists())
+    if report is not None and not told:
+        check_page(report, overwrite=overwrite)
     clock = Stages()
     with clock.work("open and estimate"):
         found = opened(wanted, beside=output, compute=job.compute, progress=progress)
-    if stac is not None:
-        require_place(found.fine_grid)
     adapted: Adaptation | None = None
     if adapt_seconds is not None:
         job, adapted = adapt(found, job, adapt_seconds, progress=progress)
@@ -213,9 +226,7 @@ def fuse(
     ):  # moved into place last: without the output it is not kept either
         if save_imaging is not None and not (there and Path(save_imaging).exists()):
             found.imaging_on_hsi.save(beside.enter_context(written_whole(save_imaging, overwrite=overwrite)))
-        item = None
-        if stac is not None and not (there and Path(stac).exists()):
-            item = beside.enter_context(written_whole(stac, overwrite=overwrite))
+        item = beside.enter_context(_item(stac, found, there=there, overwrite=overwrite))
         run = (
             Run(None, 0, job.suited, found=(_there(output),))
             if there
@@ -224,15 +235,13 @@ def fuse(
                 crew=crew, progress=progress,
             )
         )  # fmt: skip
-        taken, timeless = _taken(found) if item is not None else (None, ())
-        if item is not None and stac is not None:
-            assets = {"data": output} | ({} if uncertainty is None else {"uncertainty": uncertainty})
-            write_item(item, Path(stac), {key: Path(path) for key, path in assets.items()}, taken)
+        timeless = () if item is None else _catalogue(item, result_of=targets, pair=found)
     untrained = job.method.untrained_ratio(found.ratio)
     said = (*found.warnings, *(() if untrained is None else (untrained,)), *run.warnings, *timeless)
-    return FuseResult(
+    result = FuseResult(
         output=Path(output),
         uncertainty=None if uncertainty is None else Path(uncertainty),
+        report=None if report is None else Path(report),
         width=found.fine_grid.width,
         height=found.fine_grid.height,
         bands=len(found.hsi_bands),
@@ -255,8 +264,12 @@ def fuse(
         stages=(clock.table[0], *run.stages),
         seconds=time.monotonic() - started,
         peak_memory_mb=peak_megabytes(),
+        peak_device_memory_mb=peak_device_megabytes(run.compute.torch_device),
         warnings=tuple(dict.fromkeys(said)),
     )
+    if report is not None and not told:
+        _report(report, result, found, overwrite=overwrite, progress=progress)
+    return result
 
 
 def batch(
@@ -282,13 +295,58 @@ def batch(
     return run_batch(entries, fuse, shard=shard, progress=progress)
 
 
-def _taken(pair: Pair) -> tuple[datetime | None, tuple[str, ...]]:
-    """When the HSI was taken, and a sentence where nothing says so."""
+@contextlib.contextmanager
+def _item(stac: PathLike | None, pair: Pair, *, there: bool, overwrite: bool) -> Iterator[Path | None]:
+    """The temporary file of a STAC item; None where none is to be written.
+
+    Raises:
+        RequestError: The pair has no place.
+    """
+    if stac is None or (there and not overwrite and Path(stac).exists()):
+        yield None
+        return
+    require_place(pair.fine_grid)
+    with written_whole(stac, overwrite=overwrite) as temporary:
+        yield temporary
+
+
+def _catalogue(item: Path, *, result_of: Mapping[str, PathLike], pair: Pair) -> tuple[str, ...]:
+    """Write the STAC item of what was fused; a sentence where nothing says when the HSI was taken."""
     hsi = pair.scenes.hsi
-    found = when_taken(hsi.tags, Path(hsi.path).name)
-    if found is not None:
-        return found, ()
-    return None, (f"{hsi.path} does not say when it was taken: the STAC item has the time of writing as its datetime",)
+    taken = when_taken(hsi.tags, Path(hsi.path).name)
+    assets = {"data": "output", "uncertainty": "uncertainty"}
+    files = {key: Path(result_of[name]) for key, name in assets.items() if name in result_of}
+    write_item(item, Path(result_of["stac"]), files, taken)
+    if taken is not None:
+        return ()
+    return (f"{hsi.path} does not say when it was taken: the STAC item has the time of writing as its datetime",)
+
+
+def _report(report: PathLike, result: FuseResult, pair: Pair, *, overwrite: bool, progress: Progress) -> None:
+    """Write the page about what was fused.
+
+    Raises:
+        WorkError: It cannot be written; the output is there already.
+    """
+    made = {
+        "method": result.model if result.weights is None else f"{result.model}, weights {result.weights}",
+        "computed": f"{result.tiles} tile(s) of {result.tile} HSI pixels, overlap {result.overlap}, on {result.device} "
+        f"in {result.precision}, {result.seconds:.1f} s, {result.peak_memory_mb:.0f} MB"
+        if result.tiles
+        else "by an earlier run",
+        **({} if result.adapted is None else {"adapted": result.adapted.sentence}),
+        **{name.replace("_", " "): value for name, value in result.fitted.items()},
+    }
+    progress.start("report", 1, "page")
+    try:
+        judge_pair(
+            FusedViews.open(result.output, pair), report, title=f"Fused: {result.output.name}",
+            uncertainty=result.uncertainty, made=made, warnings=result.warnings, overwrite=overwrite,
+        )  # fmt: skip
+    except HsfuseError as error:
+        raise WorkError(f"{shown(result.output)} was written, but not its report: {error}") from error
+    progress.advance()
+    progress.finish()
 
 
 def _crew(dask: str | None) -> contextlib.AbstractContextManager[Crew]:
@@ -309,9 +367,6 @@ def _check_targets(targets: Mapping[str, PathLike], *, overwrite: bool) -> None:
     Raises:
         RequestError: One could not, or two of them are one.
     """
-    names: dict[Path, str] = {}
-    for name, path in targets.items():
+    for path in targets.values():
         CogWriter.check_target(path, overwrite=overwrite)
-        earlier = names.setdefault(Path(path).resolve(), name)
-        if earlier != name:
-            raise RequestError(f"{shown(path)} cannot be both `{earlier}` and `{name}`: give two names")
+    refuse_one_file(targets)

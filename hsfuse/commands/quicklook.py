@@ -10,7 +10,7 @@ from hsfuse.errors import OutputError, RequestError
 from hsfuse.files import check_target, written_whole
 from hsfuse.report.quicklook import stretched, write_png
 from hsfuse.scenes import Scene, parse_band_list
-from hsfuse.scenes.composite import NATURAL_NM, SWIR_NM, nearest_bands, read_small
+from hsfuse.scenes.composite import NATURAL_NM, SWIR_NM, guessed_bands, nearest_bands, read_small
 
 if TYPE_CHECKING:
     import os
@@ -103,12 +103,9 @@ def _bands_of(scene: Scene, bands: str | None, *, swir: bool) -> tuple[tuple[int
         raise RequestError(
             f"{scene.path}: no bands are known near {', '.join(f'{nm:g}' for nm in SWIR_NM)} nm: name three by `bands`"
         )
-    images = [band for band in range(scene.count) if scene.bands.good[band]] or list(range(scene.count))
-    if len(images) < 3:
-        return (images[0],), ()
-    # Few bands without wavelengths come as blue, green, red as a rule; of many the ends and the middle differ most.
-    last = 2 if len(images) <= 4 else len(images) - 1
-    guess = images[last], images[last // 2], images[0]
+    guess = guessed_bands(scene.bands)
+    if len(guess) == 1:
+        return guess, ()
     shown = ",".join(str(band + 1) for band in guess)
     return guess, (
         f"{scene.path}: no bands are known near red, green and blue, so bands {shown} were drawn: `bands` chooses",

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
+import torch
+
 from hsfuse.errors import HsfuseError, RequestError
-from hsfuse.fusion.compute import Compute
-from hsfuse.fusion.memory import available_bytes
+from hsfuse.evaluation.pages import page_of_training
+from hsfuse.files import refuse_one_file
+from hsfuse.fusion.compute import Compute, peak_device_megabytes
+from hsfuse.fusion.memory import available_bytes, peak_megabytes
 from hsfuse.fusion.methods import choose_method
 from hsfuse.fusion.opening import opened
+from hsfuse.models.recomputing import recompute_stages
 from hsfuse.models.weights import WeightsCard, save_weights
 from hsfuse.pairs.opening import requested
 from hsfuse.pairs.pair import Pair
 from hsfuse.pairs.wald_level import ReducedPair
 from hsfuse.progress import SILENT
+from hsfuse.report.page import Page, check_page, write_page
 from hsfuse.training.distributed import joined, local_device
 from hsfuse.training.files import TrainingFiles
-from hsfuse.training.held_back import Figures
+from hsfuse.training.held_back import CRITERION, Figures
 from hsfuse.training.loop import Trainer
+from hsfuse.training.repeatable import check_deterministic, deterministic_algorithms
 from hsfuse.training.start import NetworkRequest, StartingPoint, TrainingPlan
 
 if TYPE_CHECKING:
@@ -31,6 +39,8 @@ if TYPE_CHECKING:
     from hsfuse.progress import Progress
     from hsfuse.training.checkpoint import Record
     from hsfuse.training.distributed import Processes
+
+logger = logging.getLogger(__name__)
 
 OPPONENTS = ("bicubic", "gsa", "mtf-glp", "cnmf", "hysure", "bayes")
 """Methods that the trained network is held against, on the same patches."""
@@ -58,11 +68,17 @@ class TrainResult:
     steps: int
     """Optimizer steps done."""
 
+    skipped: int
+    """Of them, those that changed nothing: their loss or gradient was not finite."""
+
     seconds: float
     """Of training."""
 
     best_step: int
     """At which the weights kept were taken."""
+
+    criterion: str
+    """What was largest then on what was held back."""
 
     validation: dict[str, Figures]
     """PSNR, SAM and ERGAS by method, on what was held back; the trained network is `trained`."""
@@ -72,6 +88,14 @@ class TrainResult:
 
     curves: Path | None
     """Picture of them; None without matplotlib."""
+
+    peak_memory_mb: float
+    """Largest resident size of this process."""
+
+    peak_device_memory_mb: float | None
+    """Most memory of the card that torch held; None without one."""
+    report: Path | None
+    """The page about it; None where none was asked for."""
 
     interrupted: bool
     """Whether it was stopped before its end: the best so far was kept."""
@@ -90,6 +114,7 @@ def train_reduced(
     plan: TrainingPlan = ...,
     compute: Compute | None = ...,
     data_licence: str = ...,
+    report: PathLike | None = ...,
     resume: bool = ...,
     overwrite: bool = ...,
     progress: Progress = ...,
@@ -107,6 +132,7 @@ def train_reduced(
     plan: TrainingPlan = ...,
     compute: Compute | None = ...,
     data_licence: str = ...,
+    report: PathLike | None = ...,
     resume: bool = ...,
     overwrite: bool = ...,
     progress: Progress = ...,
@@ -122,6 +148,7 @@ def train_reduced(
     plan: TrainingPlan = TrainingPlan(),  # noqa: B008
     compute: Compute | None = None,
     data_licence: str = "",
+    report: PathLike | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = SILENT,
@@ -136,6 +163,8 @@ def train_reduced(
         plan: How long, how fast and on what patches.
         compute: Device and precision; its memory is what patches may take, by default a quarter of what is free.
         data_licence: On what terms the scenes may be used, for the file's header.
+        report: A page to write last, with the curves, what was held back, pictures and imaging model; needs the
+            `report` extra.
         resume: Go on with an interrupted training of the same request.
         overwrite: Replace an existing output.
         progress: Observer of the work.
@@ -146,22 +175,31 @@ def train_reduced(
 
     Raises:
         RequestError: The request cannot be served; nothing was written.
-        WorkError: The loss is not finite.
+        WorkError: The loss or its gradient was not finite in many steps in a row.
     """
     wanted, output = _requested(pairs, paths, options)
-    files = TrainingFiles(Path(output))
-    files.check(resume=resume, overwrite=overwrite)
-    network.check()
     compute = compute or Compute()
     on = local_device(compute.torch_device)
+    files = TrainingFiles(Path(output))
+    files.check(resume=resume, overwrite=overwrite)
+    if report is not None:
+        check_page(report, overwrite=overwrite or resume)
+        refuse_one_file({"output": files.output, "log": files.log, "curves": files.picture, "report": report})
+    network.check()
+    plan.check(network.model)
+    if plan.deterministic:
+        check_deterministic(on)
+    logger.info("training %s on %s in %s", network.model, on, compute.exactness)
     key = _resume_key(wanted, network, plan, compute)
     found = [opened(one, compute=compute, progress=progress) for one in wanted]
     scenes = [ReducedPair(pair, seed=plan.seed) for pair in found]
     memory = compute.memory if compute.memory is not None else available_bytes() // 4
     start = network.build(scenes, plan, memory=memory, device=on)
+    if plan.gradient_checkpointing:
+        recompute_stages(start.network)
     if not resume:  # only now, when nothing is left to be refused
         files.checkpoint.unlink(missing_ok=True)
-    with joined(on) as processes:
+    with joined(on) as processes, deterministic_algorithms(wanted=plan.deterministic), compute.products():
         trainer = Trainer(
             start.network.to(on), start.task, plan.schedule(start, processes.count), checkpoint=files.checkpoint,
             request=key, half=compute.half, processes=processes,
@@ -169,7 +207,11 @@ def train_reduced(
         interrupted = _run(trainer, progress, processes)
         if not processes.first:
             return None
-        return _Made(files, network, start, trainer, found, data_licence, interrupted).result()
+        made = _Made(files, network, start, trainer, found, data_licence, interrupted)
+        result = made.result(progress)
+        if report is not None:
+            write_page(report, made.page(result), overwrite=overwrite or resume)
+        return replace(result, report=None if report is None else Path(report))
 
 
 def _requested(
@@ -202,8 +244,10 @@ def _resume_key(
 
 def _run(trainer: Trainer, progress: Progress, processes: Processes) -> bool:
     """Train; returns whether the user put an end to it."""
+    told = progress if processes.first else SILENT
+    told.note(f"score: {CRITERION} on what is held back; the weights with the largest are kept")
     try:
-        trainer.run(progress if processes.first else SILENT)
+        trainer.run(told)
     except KeyboardInterrupt:
         if not trainer.history:
             raise
@@ -223,20 +267,25 @@ class _Made:
     data_licence: str
     interrupted: bool
 
-    def result(self) -> TrainResult:
+    def result(self, progress: Progress) -> TrainResult:
         trainer, best = self.trainer, self._best
         trainer.network.load_state_dict(trainer.best_weights)
         trained = Figures(**{entry.name: best.figures[entry.name] for entry in fields(Figures)})
         self.files.write(
             lambda path: save_weights(trainer.network.state_dict(), self._card(trained, best), path), trainer.history
         )
-        validation, warnings = ({}, []) if self.interrupted else self._opponents()
+        validation, warnings = self._opponents(progress)
         curves = self.files.draw(trainer.history, validation)
         validation["before training"] = Figures(**trainer.history[0].figures)
         validation["trained"] = trained
         if not self.interrupted:
             self.files.checkpoint.unlink(missing_ok=True)
         warnings = [sentence for pair in self.pairs for sentence in pair.warnings] + warnings
+        if trainer.skipped:
+            warnings.append(
+                f"{trainer.skipped} of {trainer.step} steps were skipped, since their loss or gradient was not finite"
+                + (": usual in fp16 until the scale of its loss is found" if trainer.half == torch.float16 else "")
+            )
         if best.step == 0:
             warnings.append("training brought nothing better than what it started from: that is what was written")
         return TrainResult(
@@ -246,31 +295,59 @@ class _Made:
             start=self.start.name,
             parameters=sum(parameter.numel() for parameter in trainer.network.parameters()),
             steps=trainer.step,
+            skipped=trainer.skipped,
             seconds=trainer.elapsed,
             best_step=best.step,
+            criterion=CRITERION,
             validation=validation,
             log=self.files.log,
             curves=curves,
+            peak_memory_mb=peak_megabytes(),
+            peak_device_memory_mb=peak_device_megabytes(trainer.device),
+            report=None,
             interrupted=self.interrupted,
             warnings=tuple(dict.fromkeys(warnings)),
+        )
+
+    def page(self, result: TrainResult) -> Page:
+        """The report."""
+        made = {
+            "network": f"{result.model}, {result.spectral}, {result.parameters:,} parameters",
+            "started from": result.start,
+            "steps": f"{result.steps}, the best at {result.best_step}",
+            "time": f"{result.seconds:.0f} s" + (", interrupted" if result.interrupted else ""),
+            "weights": str(result.output),
+        }
+        return page_of_training(
+            f"Trained: {result.output.name}",
+            self.pairs[0],
+            len(self.pairs) - 1,
+            [{"step": record.step, "loss": record.loss, **record.figures} for record in self.trainer.history],
+            {name: asdict(figures) for name, figures in result.validation.items()},
+            made=made,
+            warnings=result.warnings,
         )
 
     @property
     def _best(self) -> Record:
         return next(record for record in reversed(self.trainer.history) if record.best)
 
-    def _opponents(self) -> tuple[dict[str, Figures], list[str]]:
+    def _opponents(self, progress: Progress) -> tuple[dict[str, Figures], list[str]]:
         """Classical methods on the same patches; one that cannot serve them, or is not waited for, is named."""
-        task, found, warnings = self.start.task, {}, []
-        for name in OPPONENTS:
-            method = choose_method(name).method
-            try:
-                found[name] = Figures.of([held.score(held.fit(method)) for held in task.held_back])
-            except HsfuseError as error:
-                warnings.append(f"{name} failed: {error}")
-            except KeyboardInterrupt:
-                warnings.append(f"interrupted in comparing with {name}: the weights were written")
-                break
+        found: dict[str, Figures] = {}
+        warnings: list[str] = []
+        try:
+            if self.interrupted:
+                progress.note("the best weights so far are written; comparing classical methods, which Ctrl-C ends")
+            for name in OPPONENTS:
+                method = choose_method(name).method
+                try:
+                    found[name] = Figures.of([held.score(held.fit(method)) for held in self.start.task.held_back])
+                except HsfuseError as error:
+                    warnings.append(f"{name} failed: {error}")
+        except KeyboardInterrupt:
+            missing = ", ".join(name for name in OPPONENTS if name not in found)
+            warnings.append(f"interrupted in comparing with {missing}: the weights were written")
         return found, warnings
 
     def _card(self, trained: Figures, best: Record) -> WeightsCard:

@@ -15,7 +15,7 @@ from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.opening import opened
 from hsfuse.fusion.several_msis import open_scenes
 from hsfuse.imaging.holes import fill_holes
-from hsfuse.metrics import FusedView
+from hsfuse.metrics import FusedView, NoReference
 from hsfuse.pairs.coregistration import Coregistration
 from hsfuse.pairs.pair import Pair
 from hsfuse.progress import SILENT
@@ -23,17 +23,38 @@ from hsfuse.scenes import OutputGrid, PixelWindow, Scene, nesting_offset
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
     from hsfuse.imaging import ImagingModel
+    from hsfuse.metrics import NoReferenceScores
     from hsfuse.pairs.pair import PairRequest
     from hsfuse.progress import Progress
     from hsfuse.scenes import ScenePair
 
 _TILE_NUMBERS = 2**24  # of the fused image held at a time
 _KNOWN = 0.999  # share of a blurred pixel's weight that lies on valid pixels
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedView:
+    """A tile of a fused image beside both images, and where it lies."""
+
+    core: PixelWindow
+    """In HSI pixels, counted from the upper left of the pair's area."""
+
+    view: FusedView
+    """What stands there, and what the imaging model makes of it."""
+
+    fused_valid: NDArray[np.bool_]
+    """Where the fused image has data, shape (r·h, r·w)."""
+
+    hsi_valid: NDArray[np.bool_]
+    """The same of the HSI, shape (h, w)."""
+
+    msi_valid: NDArray[np.bool_]
+    """The same of the MSI, shape (r·h, r·w)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +119,29 @@ class FusedViews:
             warnings.append(f"MSI band(s) {names} do not follow the HSI: their units were taken to be its own")
         return cls(image, match.fused, (window.column - column, window.row - row), pair, tuple(dict.fromkeys(warnings)))
 
+    def scores(self, seen: Callable[[PlacedView], None] | None = None) -> tuple[NoReferenceScores, tuple[str, ...]]:
+        """The metrics without a reference, and what the user should know about them; every tile is `seen` meanwhile.
+
+        Raises:
+            RequestError: The three images have no valid pixel in common.
+        """
+        metric = NoReference(self.pair.ratio)
+        for placed in self.placed_tiles(metric.block):
+            metric.update(placed.view)
+            if seen is not None:
+                seen(placed)
+        scores = metric.result()
+        if scores.blocks:
+            return scores, ()
+        hole = f"no block of {metric.block}×{metric.block} HSI pixels is without a hole"
+        return scores, (f"{hole}: D_λ, D_S, QNR and HQNR are undefined",)
+
     def tiles(self, block: int) -> Iterator[FusedView]:
         """The area in tiles whose edges are multiples of `block` HSI pixels, but for the last ones."""
+        return (placed.view for placed in self.placed_tiles(block))
+
+    def placed_tiles(self, block: int) -> Iterator[PlacedView]:
+        """The same tiles with their places."""
         ratio, bands, area = self.pair.ratio, len(self.fused_bands), self.pair.window
         edge = block * max(math.isqrt(_TILE_NUMBERS // bands) // (block * ratio), 1)
         for row in range(0, area.height, edge):
@@ -109,7 +151,7 @@ class FusedViews:
                 if view is not None:
                     yield view
 
-    def _view(self, core: PixelWindow) -> FusedView | None:
+    def _view(self, core: PixelWindow) -> PlacedView | None:
         """What stands on a tile, blurred with all around it that the blur reaches; None where nothing is known."""
         pair, imaging = self.pair, self.pair.imaging
         halo = -(-max(imaging.blur.margin, 0) // pair.ratio)
@@ -124,7 +166,7 @@ class FusedViews:
         msi = pair.agreement.radiometry.to_hsi_units(fill_holes(block.msi, block.msi_valid))
         inner = PixelWindow(core.column - around.column, core.row - around.row, core.width, core.height)
         coarse, fine = _cut(inner), _cut(inner.scaled(pair.ratio))
-        return FusedView(
+        view = FusedView(
             fused=values[fine],
             hsi=block.hsi[coarse],
             msi=msi[fine],
@@ -134,6 +176,7 @@ class FusedViews:
             hsi_valid=(block.hsi_valid & _known(valid, imaging))[coarse[1:]],
             msi_valid=valid[fine[1:]],
         )
+        return PlacedView(core, view, fused.valid[fine[1:]], block.hsi_valid[coarse[1:]], block.msi_valid[fine[1:]])
 
 
 def _place(image: Scene, pair: ScenePair) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What a piece of work costs: seconds, and the memory that the process holds at most meanwhile."""
+"""What a piece of work costs: seconds, and the memory, of the machine and of a card, that it holds at most."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import torch
+
+from hsfuse.fusion.compute import forget_device_peak, peak_device_megabytes
 from hsfuse.fusion.memory import give_back
 
 if TYPE_CHECKING:
@@ -26,17 +29,21 @@ class Cost:
     in one process came out up to a tenth higher.
     """
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
+    def __init__(self, device: torch.device | None = None) -> None:
+        """Begin with nothing; `device` is where else than on the CPU the work is done."""
+        self._device = device or torch.device("cpu")
         self.seconds = 0.0
         """How long the block took."""
         self.peak_memory_mb: float | None = None
         """Largest resident size of the process in the block, in MB of 2²⁰ bytes, what it held before included; None
         where the system does not tell."""
+        self.peak_device_memory_mb: float | None = None
+        """Most memory of the card that torch held in the block, in the same units; None where none was used."""
 
     def __enter__(self) -> Self:
         gc.collect()
         give_back()
+        forget_device_peak(self._device)
         self._cleared = _clear_peak()
         self._started = time.perf_counter()
         return self
@@ -47,6 +54,7 @@ class Cost:
         self.seconds = time.perf_counter() - self._started
         peak = _kilobytes("VmHWM") if self._cleared else None
         self.peak_memory_mb = None if peak is None else peak / 2**10
+        self.peak_device_memory_mb = peak_device_megabytes(self._device)
 
 
 def _clear_peak() -> bool:

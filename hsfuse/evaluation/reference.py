@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hsfuse.errors import PairError, RequestError
 from hsfuse.metrics import FullReference, FullReferenceScores, WindowedReference
@@ -15,9 +17,12 @@ from hsfuse.scenes import OutputGrid, PixelWindow, nesting_offset
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
     from hsfuse.scenes import Bands, Grid, Scene, ScenePair
+
+Seen = Callable[
+    [NDArray[np.float32], NDArray[np.float32], tuple[NDArray[np.bool_], NDArray[np.bool_]], tuple[int, int]], None
+]
+"""Is shown a part of a fused image and of the truth, (C, h, w), where each is valid, and its column and row."""
 
 _STRIP_NUMBERS = 2**24  # of each image held at a time
 _SAME_BAND_NM = 1.0
@@ -97,11 +102,12 @@ class Reference:
         return cls(reference, match, (inside.column, inside.row), match.warnings)
 
     def score(
-        self, fused: Scene, ratio: float, *, called: str | None = None
+        self, fused: Scene, ratio: float, *, called: str | None = None, seen: Seen | None = None
     ) -> tuple[FullReferenceScores, tuple[str, ...]]:
         """The scores of a fused image, and sentences about what they leave out, where it is `called` so.
 
-        Streamed by strips, twice, since SSIM needs each band's maximum first: no whole image is held.
+        Streamed by strips, twice, since SSIM needs each band's maximum first: no whole image is held. Every strip is
+        `seen` once.
 
         Raises:
             RequestError: The two have no valid pixel in common, or the ratio is not positive.
@@ -109,11 +115,13 @@ class Reference:
         wavelength = self.scene.bands.wavelength_nm
         full = FullReference(ratio, None if wavelength is None else wavelength[list(self.match.other)])
         unseen = 0
-        for image, expected, ours, theirs in self._strips(fused):
+        for row, (image, expected, ours, theirs) in self._strips(fused):
             full.update(image, expected, ours & theirs)
             unseen += int((theirs & ~ours).sum())
+            if seen is not None:
+                seen(image, expected, (ours, theirs), (0, row))
         windowed = WindowedReference(full.peak)
-        for image, expected, ours, theirs in self._strips(fused):
+        for _, (image, expected, ours, theirs) in self._strips(fused):
             windowed.update(image, expected, ours & theirs)
         scores = full.result(windowed.result())
         warnings = undefined_bands(scores, self.scene.path, self.match.other)
@@ -123,20 +131,29 @@ class Reference:
             )
         return scores, tuple(warnings)
 
-    def _strips(
-        self, fused: Scene
-    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]]:
-        """Both images and where each is valid, by strips of full width, whole blocks of rows at a time."""
+    def area(self, fused: Scene) -> PixelWindow:
+        """What of a fused image the reference covers.
+
+        Raises:
+            RequestError: Nothing.
+        """
         column, row = self.offset
         area = fused.grid.window.intersection(self.scene.grid.window.shifted(-column, -row))
         if area is None:
             raise RequestError(f"{fused.path} and {self.scene.path} have no pixel in common")
+        return area
+
+    def _strips(
+        self, fused: Scene
+    ) -> Iterator[tuple[int, tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]]]:
+        """First row, both images and where each is valid, by strips of full width, whole blocks of rows at a time."""
+        area = self.area(fused)
         rows = max(_STRIP_NUMBERS // (area.width * len(self.match.fused)) // 256 * 256, 64)
         for first in range(0, area.height, rows):
             window = PixelWindow(area.column, area.row + first, area.width, min(rows, area.height - first))
             image = fused.read(window, self.match.fused)
             expected = self.scene.read(window.shifted(*self.offset), self.match.other)
-            yield image.values, expected.values, image.complete, expected.complete
+            yield first, (image.values, expected.values, image.complete, expected.complete)
 
 
 def match_bands(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hsfuse.errors import RequestError, WorkError
 from hsfuse.evaluation.cost import Cost
+from hsfuse.evaluation.parts import InputParts
 from hsfuse.evaluation.reference import Reference, undefined_bands
 from hsfuse.fusion.arrays import BlockSource, FusedArray
 from hsfuse.metrics import FullReferenceScores, full_reference
@@ -19,9 +20,12 @@ from hsfuse.progress import SILENT, Renamed
 from hsfuse.scenes import PixelWindow, Scene
 
 if TYPE_CHECKING:
+    from hsfuse.evaluation.reference import Seen
     from hsfuse.fusion.job import Job
     from hsfuse.pairs.pair import Pair
     from hsfuse.progress import Progress
+    from hsfuse.report.gathering import Places
+    from hsfuse.scenes import Bands
 
 _MOST_NUMBERS = 2**25  # of both images before they are degraded, 128 MB: no image is streamed here
 _LEAST_EDGE = 8  # degraded HSI pixels
@@ -53,20 +57,33 @@ class Resolution(ABC):
     warnings: tuple[str, ...]
     """Sentences for the user."""
 
-    def judge(self, name: str, job: Job, progress: Progress = SILENT) -> Outcome:
-        """Fuse by a method and score the result; `name` is what the method is called in messages.
+    truth: str
+    """What the truth is called."""
+
+    size: tuple[int, int]
+    """Width and height of what is fused, in pixels."""
+
+    bands: Bands
+    """Of what is compared."""
+
+    def judge(self, name: str, job: Job, progress: Progress = SILENT, seen: Seen | None = None) -> Outcome:
+        """Fuse by a method and score the result, which is `seen` meanwhile; `name` is what messages call the method.
 
         Raises:
             RequestError: The method cannot serve the pair.
             WorkError: It failed on the way.
         """
         try:
-            return self._judge(name, job, Renamed(progress, name))
+            return self._judge(name, job, Renamed(progress, name), seen)
         except MemoryError as error:
             raise WorkError("out of memory: fuse a part (`window`)") from error
 
     @abstractmethod
-    def _judge(self, name: str, job: Job, progress: Progress) -> Outcome: ...
+    def _judge(self, name: str, job: Job, progress: Progress, seen: Seen | None) -> Outcome: ...
+
+    @abstractmethod
+    def inputs(self, places: Places, edge: int) -> InputParts:
+        """Both images as the methods see them: spectra of the HSI at places, pictures of so many pixels an edge."""
 
 
 class FullResolution(Resolution):
@@ -84,14 +101,23 @@ class FullResolution(Resolution):
         self._reference = Reference.of_pair(pair.scenes, truth)
         self.warnings = self._reference.warnings
         self.note = f"at full resolution, against {truth.path}"
+        self.truth = "reference"
+        self.size = pair.window.width * pair.ratio, pair.window.height * pair.ratio
+        self.bands = truth.bands.select(self._reference.match.other)
 
-    def _judge(self, name: str, job: Job, progress: Progress) -> Outcome:
+    def inputs(self, places: Places, edge: int) -> InputParts:
+        """The pair as it is."""
+        found = InputParts(self._pair, places, edge)
+        found.read()
+        return found
+
+    def _judge(self, name: str, job: Job, progress: Progress, seen: Seen | None) -> Outcome:
         with tempfile.TemporaryDirectory(prefix="hsfuse-compare-") as folder:
             path = Path(folder) / "fused.tif"
-            with Cost() as cost:
+            with Cost(job.suited.torch_device) as cost:
                 run = job.write(self._pair, path, progress=progress)
             fused = Scene.open(str(path), screen=False)
-            scores, warnings = self._reference.score(fused, self._pair.ratio, called=name)
+            scores, warnings = self._reference.score(fused, self._pair.ratio, called=name, seen=seen)
         return Outcome(cost, scores, (*_by(name, run.warnings), *warnings))
 
 
@@ -114,6 +140,8 @@ class ReducedResolution(Resolution):
         scene = ReducedPair(pair, seed=seed)
         part = _middle(pair)
         self._model, self._block = scene.model, scene.read(part)
+        self.truth = "truth (the HSI itself)"
+        self.size, self.bands = (part.width * pair.ratio, part.height * pair.ratio), pair.hsi_bands
         window = pair.window
         self.note = (
             f"at reduced resolution (Wald's protocol): both images were degraded by {pair.ratio}, given their noise "
@@ -125,12 +153,20 @@ class ReducedResolution(Resolution):
                 f"{window.height} HSI pixels was used"
             )
 
-    def _judge(self, name: str, job: Job, progress: Progress) -> Outcome:
+    def inputs(self, places: Places, edge: int) -> InputParts:
+        """The degraded pair."""
+        block = self._block.pair
+        rows, columns = block.hsi_valid.shape
+        found = InputParts(self._pair, places, edge, (columns, rows))
+        found.add(block, PixelWindow(0, 0, columns, rows))
+        return found
+
+    def _judge(self, name: str, job: Job, progress: Progress, seen: Seen | None) -> Outcome:
         block, ratio = self._block, self._pair.ratio
         truth = block.truth.numpy()
         rows, columns = block.pair.hsi_valid.shape
         fused = FusedArray(truth.shape)
-        with Cost() as cost:
+        with Cost(job.suited.torch_device) as cost:
             fitted = job.fit([block.patch], self._model)
             run = job.run(
                 BlockSource(block.pair), PixelWindow(0, 0, columns, rows), fitted, fused,
@@ -139,6 +175,8 @@ class ReducedResolution(Resolution):
         scores = full_reference(
             fused.values, truth, fused.valid, ratio=ratio, wavelength_nm=self._pair.hsi_bands.wavelength_nm
         )
+        if seen is not None:
+            seen(fused.values, truth, (fused.valid, block.valid.numpy()), (0, 0))
         undefined = undefined_bands(scores, self._pair.scenes.hsi.path, self._pair.scenes.hsi_bands)
         return Outcome(cost, scores, (*_by(name, run.warnings), *undefined))
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from hsfuse.errors import RequestError
 from hsfuse.fusion.memory import available_bytes
+from hsfuse.models.precision import float32_products
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 _Thing = TypeVar("_Thing")
 
-HALF = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+HALF = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 """What autocast computes in, by the name of a precision."""
+
+_OF_CUDA = {"fp16": "pass `precision=bf16` or `precision=fp32` on the CPU", "tf32": "pass `precision=fp32` on the CPU"}
 
 
 @dataclass(frozen=True)
@@ -22,14 +28,15 @@ class Compute:
     """Device, precision and memory; `auto` is replaced by what was chosen.
 
     Raises:
-        RequestError: The device is not there, has no fp16, or there is no such precision.
+        RequestError: The device is not there, has no fp16 or TF32, or there is no such precision.
     """
 
     device: str = "auto"
     """`cpu`, `cuda` or `cuda:N`; `auto` is CUDA where there is one."""
 
     precision: str = "auto"
-    """Of networks: `fp32`, `bf16` or `fp16`; `auto` is fp16 on CUDA and fp32 on the CPU."""
+    """Of networks: `fp32` (products too: TF32 is off), `tf32`, `bf16` or `fp16`; `auto` is fp16 on CUDA and fp32 on the
+    CPU."""
 
     auto: bool = field(default=False, init=False, compare=False)
     """Whether the device was left to choose, so that another machine may choose another."""
@@ -47,8 +54,8 @@ class Compute:
             precision = "fp16" if kind == "cuda" else "fp32"
         if precision not in HALF:
             raise RequestError(f"{precision!r} is no precision: choose one of auto, {', '.join(HALF)}")
-        if precision == "fp16" and kind == "cpu":
-            raise RequestError("fp16 is for CUDA devices: pass `precision=bf16` or `precision=fp32` on the CPU")
+        if precision in _OF_CUDA and kind == "cpu":
+            raise RequestError(f"{precision} is for CUDA devices: {_OF_CUDA[precision]}")
         if self.memory is not None and self.memory <= 0:
             raise RequestError(f"the memory is a number of bytes above 0, got {self.memory}")
         object.__setattr__(self, "auto", self.device == "auto")
@@ -64,6 +71,17 @@ class Compute:
     def half(self) -> torch.dtype | None:
         """float16 or bfloat16 for autocast; None for float32."""
         return HALF[self.precision]
+
+    def products(self) -> AbstractContextManager[None]:
+        """A block in which networks multiply float32 as the precision says: in TF32 only where it was asked for."""
+        return float32_products(tf32=self.precision == "tf32")
+
+    @property
+    def exactness(self) -> str:
+        """The precision, with what it makes of float32: a clause for users."""
+        if self.precision == "tf32":
+            return "float32 with products in TF32"
+        return self.precision if self.torch_device.type == "cpu" else f"{self.precision}, TF32 off"
 
     @property
     def budget(self) -> int:
@@ -91,10 +109,30 @@ def _checked_device(device: str) -> str:
         if not torch.cuda.is_available():
             raise RequestError("there is no CUDA device that torch can use: pass `device=cpu`")
         if chosen.index is not None and chosen.index >= torch.cuda.device_count():
-            raise RequestError(
-                f"{device} is not there: this machine has cuda:0 to cuda:{torch.cuda.device_count() - 1}"
-            )
+            raise RequestError(f"{device} is not there: {cuda_devices()}")
     return chosen.type
+
+
+def cuda_devices() -> str:
+    """Which CUDA devices there are: a clause for users."""
+    count = torch.cuda.device_count()
+    return "this machine has cuda:0 alone" if count == 1 else f"this machine has cuda:0 to cuda:{count - 1}"
+
+
+def peak_device_megabytes(device: torch.device) -> float | None:
+    """Memory of a card that torch held at most since the start or `forget_device_peak`, in MB of 2²⁰ bytes.
+
+    What was kept for later use counts, since nobody else could have it; None where the device is no card.
+    """
+    return torch.cuda.max_memory_reserved(device) / 2**20 if device.type == "cuda" else None
+
+
+def forget_device_peak(device: torch.device) -> None:
+    """Hand back what torch keeps of a card without using it, and measure its peak from now on."""
+    if device.type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # without it there is no peak to forget, which is an error
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 CPU = Compute("cpu", "fp32")

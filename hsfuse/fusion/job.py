@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from hsfuse.scenes import PixelWindow
     from hsfuse.stages import Stage
     from hsfuse.subspace.patch import PairPatch
+
+logger = logging.getLogger(__name__)
 
 BLEND_PIXELS = 4
 """HSI pixels over which neighbouring tiles are blended, beside the margins that a method needs."""
@@ -121,7 +124,7 @@ def plan_tiles(
     return TilePlan.make(area.width, area.height, ratio, tile=tile, overlap=overlap, margin=margin)
 
 
-WRITTEN_BESIDE = ("uncertainty", "save_imaging", "stac")
+WRITTEN_BESIDE = ("uncertainty", "save_imaging", "stac", "report")
 """The `FuseOptions` that name a file to write beside the output."""
 
 
@@ -134,6 +137,7 @@ class FuseOptions(TypedDict, total=False):
     uncertainty: PathLike | None
     save_imaging: PathLike | None
     stac: PathLike | None
+    report: PathLike | None
     compute: Compute | None
     tiling: Tiling
     form: OutputFormat
@@ -219,12 +223,15 @@ class Job:
 
     def fit(self, patches: Sequence[PairPatch], imaging: ImagingModel) -> FittedMethod:
         """The method, knowing the scene, on the device where tiles are computed."""
-        return self.method.method.fit(patches, imaging, compute=self.suited, seed=self.seed)
+        logger.info("%s on %s in %s", self.method.name, self.suited.device, self.suited.exactness)
+        with self.compute.products():
+            return self.method.method.fit(patches, imaging, compute=self.suited, seed=self.seed)
 
     def uncertainty(self, pair: Pair, fitted: FittedMethod) -> Uncertainty:
         """How far what the fitted method makes of a pair may be off."""
         judged = (self.unadapted or self.method).method
-        return Uncertainty.fit(judged, fitted, pair.patches, pair.imaging, compute=self.suited, seed=self.seed)
+        with self.compute.products():
+            return Uncertainty.fit(judged, fitted, pair.patches, pair.imaging, compute=self.suited, seed=self.seed)
 
     def run(
         self,

@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import torch
-
 from hsfuse.fusion.compute import CPU, Compute
+from hsfuse.models.precision import full_float32
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -96,7 +95,7 @@ class FittedClassical:
 
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse a tile without holes, in float32 whatever the caller computes in."""
-        with torch.autocast(hsi.device.type, enabled=False):
+        with full_float32(hsi.device):
             return self.rule(hsi, msi)
 
 

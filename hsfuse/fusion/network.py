@@ -13,6 +13,7 @@ from hsfuse.classical import Bayes
 from hsfuse.fusion.compute import CPU, Compute, to_device
 from hsfuse.fusion.method import BYTES_A_PIXEL
 from hsfuse.fusion.trust import calibrated_trust
+from hsfuse.models.precision import full_float32
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,9 +110,9 @@ class FittedNetwork:
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse a tile: Y (C, h, w) and P (c, r·h, r·w) to (C, r·h, r·w)."""
         linear_model = self.estimate.linear_model
-        # Spectra stay in float32 whatever the engine chose for the network: half holds three digits.
-        with torch.autocast(hsi.device.type, enabled=False):
+        # Spectra stay in float32 whatever the engine chose for the network: half holds three digits, as does TF32.
+        with full_float32(hsi.device):
             inputs = self.estimate.inputs(hsi, msi)
         corrected = self.correction(linear_model, inputs).float() if self.trust > 0 else inputs.initial
-        with torch.autocast(hsi.device.type, enabled=False):
+        with full_float32(hsi.device):
             return linear_model.decode(torch.lerp(inputs.initial, corrected, self.trust), inputs, hsi)

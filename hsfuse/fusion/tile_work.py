@@ -79,7 +79,8 @@ class TileWork:
             patch = PairPatch.of(block.for_fits())  # a gross number would spread as far as the method reaches
         with stages.work("to device", block.hsi.nbytes + block.msi.nbytes):
             hsi, msi = patch.hsi.to(self.compute.torch_device), patch.msi.to(self.compute.torch_device)
-        layers, redone = self._layers(tile, block, hsi, msi, stages)
+        with self.compute.products():  # here, since this may be another process than the one that asked
+            layers, redone = self._layers(tile, block, hsi, msi, stages)
         for values in layers:
             if not _finite(values):
                 column, row = _corner(tile)

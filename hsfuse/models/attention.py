@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import torch
 from torch import nn
 from torch.nn import functional as F
+
+from hsfuse.models import cpu
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +31,8 @@ class CrissCrossAttention(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """Refine features of shape (B, L, bands, H, W)."""
+        if cpu.serves(feature) and not (torch.is_grad_enabled() and self.query.weight.requires_grad):
+            return self._compiled(feature.float())
         query, key, value = self.query(feature), self.key(feature), self.value(feature)
         # (B, L, bands, H, W) -> (B, bands, H, W, L): rows are sequences of W, columns of H
         query, key, value = (part.permute(0, 2, 3, 4, 1) for part in (query, key, value))
@@ -35,6 +40,17 @@ class CrissCrossAttention(nn.Module):
         along_columns = _attend(*(part.transpose(2, 3) for part in (query, key, value))).transpose(2, 3)
         attended: Tensor = along_rows + along_columns
         return feature + attended.permute(0, 4, 1, 2, 3)
+
+    def _compiled(self, feature: Tensor) -> Tensor:
+        """The same on the CPU without gradients, in float32."""
+        from hsfuse.models.cpu.launch import criss_cross  # noqa: PLC0415 (numba takes a second)
+
+        layers = self.query, self.key, self.value
+        weight = torch.cat([layer.weight.flatten(1) for layer in layers])
+        bias = torch.cat([cast("Tensor", layer.bias) for layer in layers])
+        with torch.autocast("cpu", enabled=False):
+            projected = torch.baddbmm(bias[:, None], weight.expand(len(feature), -1, -1), feature.flatten(2))
+        return criss_cross(feature.contiguous(), projected.reshape(len(feature), -1, *feature.shape[2:]), self.reduced)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

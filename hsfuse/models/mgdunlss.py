@@ -7,22 +7,28 @@ Two networks share the fusion module. `MGDuNLSSNet` is the paper's, on bands, wi
 `SubspaceMGDuNLSSNet` puts the scene's own R and B into that place and works on K coefficients, so that one set of
 weights serves every pair of sensors.
 
-Settled where the paper is silent: L = 16, K = 10, ↑ bilinear, stages with weights of their own unless
-`share_stages`; in the subspace both errors have K channels, so they are stacked as features of K bands, beside the
-estimate itself and its detail; X⁽⁰⁾ is the linear estimate, and corrections are in units of the linear
-prediction's own residual.
+Settled where the paper is silent: L = 16, K = 10, ↑ bilinear; all stages share one fusion module in the preset
+`paper`, since its θ has no index, and have one each elsewhere (`share_stages`). In the subspace both errors have K
+channels, so they are stacked as features of K bands, beside the estimate itself and its detail; X⁽⁰⁾ is the linear
+estimate, and corrections are in units of the linear prediction's own residual. Of the ablations (Table VI) that
+without BSRU is read literally: the two NLSS work on the errors themselves, one feature a band.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
+from hsfuse.errors import RequestError
 from hsfuse.imaging import upsample
+from hsfuse.models import cpu
 from hsfuse.models.attention import CrissCrossAttention
+from hsfuse.models.precision import full_float32
+from hsfuse.models.recomputing import Staged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +36,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from hsfuse.subspace.linear_model import SceneCondition, SubspaceInputs
+
+_FEW_FEATURES, _FEW_PIXELS = 8, 128**2
+"""At most so many, or so many in an image that is alone, and torch's 3-D convolution is two to three times slower on
+the CPU than a 2-D one of as many products (measured with torch 2.13)."""
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {"stages": 5, "features": 16, "subspace": 10, "share_stages": True},
+    "paper-unshared": {"stages": 5, "features": 16, "subspace": 10, "share_stages": False},
+    "base": {"stages": 3, "features": 16, "subspace": 10, "share_stages": False},
+    "tiny": {"stages": 2, "features": 4, "subspace": 10, "share_stages": False},
+}
+"""Sizes by name: the paper's with one fusion module for all stages and with one each, that of the bundled weights, and
+one for tests."""
+
+ABLATIONS: dict[str, dict[str, Any]] = {"bsru": {"recurrence": False}, "nlss": {"attention": False}}
+"""Table VI, by what is left out."""
 
 
 class BSRU(nn.Module):
@@ -47,7 +70,12 @@ class BSRU(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """(B, L_in, bands, H, W) to (B, L_out, bands, H, W)."""
-        *gates, state_candidate, output_candidate = self.gates_and_candidates(feature).chunk(6, dim=1)
+        every = self._convolved(feature)
+        if cpu.serves(every):
+            from hsfuse.models.cpu.launch import recurrence  # noqa: PLC0415 (numba takes a second)
+
+            return recurrence(every.float())
+        *gates, state_candidate, output_candidate = every.chunk(6, dim=1)
         update, reset, update_back, reset_back = (torch.sigmoid(gate) for gate in gates)
         state_candidate, output_candidate = torch.tanh(state_candidate), torch.tanh(output_candidate)
         forward = _light_recurrence(update, state_candidate, reverse=False)
@@ -57,6 +85,21 @@ class BSRU(nn.Module):
             + reset_back * backward
             + (2 - reset - reset_back) * output_candidate  # equation 16, both directions
         )
+
+    def _convolved(self, feature: Tensor) -> Tensor:
+        """All six before their sigmoid and tanh, (B, 6 L_out, bands, H, W)."""
+        layer = self.gates_and_candidates
+        batch, features, bands, height, width = feature.shape
+        slow = features <= _FEW_FEATURES or (batch == 1 and height * width <= _FEW_PIXELS)
+        if feature.device.type != "cpu" or not slow:
+            every: Tensor = layer(feature)
+            return every
+        # The bands beside a band are more features of it
+        padded = F.pad(feature.transpose(1, 2), (0, 0, 0, 0, 0, 0, 1, 1))
+        beside = torch.cat([padded[:, shift : shift + bands] for shift in range(3)], dim=2)
+        weight = layer.weight.transpose(1, 2).flatten(1, 2)
+        every = F.conv2d(beside.flatten(0, 1), weight, padding=1)
+        return every.reshape(batch, bands, *every.shape[1:]).transpose(1, 2)
 
 
 def _light_recurrence(update: Tensor, candidate: Tensor, *, reverse: bool) -> Tensor:
@@ -85,14 +128,20 @@ class NonlocalSpatialSpectralBlock(nn.Module):
         features_in: int = 1,
         features_out: int = 1,
         conditions: int = 0,
+        recurrence: bool = True,
+        attention: bool = True,
     ) -> None:
-        """`conditions` numbers per band may shift the features after the first BSRU."""
+        """`conditions` numbers per band may shift the features after the first BSRU.
+
+        Table VI: without `recurrence` no BSRU, so that features stay those of the errors; without `attention` no NLSS.
+        """
         super().__init__()
-        self.encode = BSRU(features_in, features)
-        self.condition = nn.Linear(conditions, features) if conditions else None
-        self.nonlocal_similarity = CrissCrossAttention(features)
-        self.decode = BSRU(features, features_out)
-        self.project = nn.Conv2d(bands_in * features_out, bands_out, 3, padding=1)
+        width, last = (features, features_out) if recurrence else (features_in, features_in)
+        self.encode = BSRU(features_in, width) if recurrence else nn.Identity()
+        self.condition = nn.Linear(conditions, width) if conditions else None
+        self.nonlocal_similarity = CrissCrossAttention(width) if attention else nn.Identity()
+        self.decode = BSRU(width, last) if recurrence else nn.Identity()
+        self.project = nn.Conv2d(bands_in * last, bands_out, 3, padding=1)
 
     def forward(self, errors: Tensor, conditions: Tensor | None = None) -> Tensor:
         """(B, features_in, bands_in, H, W), and conditions (B, bands_in, n), to (B, bands_out, H, W)."""
@@ -121,9 +170,35 @@ class LearnedImaging(nn.Module):
         return self.to_bands(self.degrade(coefficients)), self.to_msi(coefficients)
 
 
+class _Presets:
+    """Configurations by name."""
+
+    recurrence: bool
+    attention: bool
+
+    def __post_init__(self) -> None:
+        if not (self.recurrence or self.attention):
+            raise RequestError("MGDuNLSS-Net without BSRU and without NLSS has nothing left: leave out one of them")
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """The configuration of a preset, with `changes` to its fields.
+
+        Raises:
+            RequestError: There is no such preset, or nothing is left of the network.
+        """
+        if name not in PRESETS:
+            raise RequestError(f"MGDuNLSS-Net has no preset {name!r}: choose one of {', '.join(PRESETS)}")
+        return cls(**{**PRESETS[name], **changes})
+
+
 @dataclass(frozen=True)
-class MGDuNLSSConfig:
-    """The paper's network on the bands of one pair of sensors."""
+class MGDuNLSSConfig(_Presets):
+    """The paper's network on the bands of one pair of sensors.
+
+    Raises:
+        RequestError: Nothing is left of it.
+    """
 
     bands: int
     """C."""
@@ -138,10 +213,14 @@ class MGDuNLSSConfig:
     subspace: int = 10
     """K."""
     share_stages: bool = False
-    """One fusion module for all stages, as the paper's θ without an index can be read."""
+    """One fusion module for all stages, as the paper's θ without an index is read."""
+    recurrence: bool = True
+    """Table VI: BSRU."""
+    attention: bool = True
+    """Table VI: NLSS."""
 
 
-class MGDuNLSSNet(nn.Module):
+class MGDuNLSSNet(Staged):
     """The paper's network: X⁽ᵗ⁾ = X⁽ᵗ⁻¹⁾ + f(P − P⁽ᵗ⁻¹⁾, ↑(Y − Y⁽ᵗ⁻¹⁾)) from zero, equations 8, 9 and 21."""
 
     def __init__(self, config: MGDuNLSSConfig) -> None:
@@ -150,7 +229,10 @@ class MGDuNLSSNet(nn.Module):
         self.config = config
         both = config.bands + config.msi_bands
         self.imaging = LearnedImaging(config.bands, config.msi_bands, config.ratio, config.subspace)
-        self.fusion = _stages(config, lambda: NonlocalSpatialSpectralBlock(both, config.bands, config.features))
+        parts = {"recurrence": config.recurrence, "attention": config.attention}
+        self.fusion = _stages(
+            config, lambda: NonlocalSpatialSpectralBlock(both, config.bands, config.features, **parts)
+        )
         self.combine = nn.Conv2d(config.stages * config.bands, config.bands, 3, padding=1)
         self.apply(_xavier_normal)
 
@@ -165,18 +247,23 @@ class MGDuNLSSNet(nn.Module):
         estimates: list[Tensor] = []
         for stage in range(self.config.stages):
             if estimates:
-                seen_hsi, seen_msi = self.imaging(estimates[-1])
-                hsi_error, msi_error = hsi - seen_hsi, msi - seen_msi
+                with full_float32(hsi.device):  # differences of large numbers
+                    seen_hsi, seen_msi = self.imaging(estimates[-1])
+                    hsi_error, msi_error = hsi - seen_hsi, msi - seen_msi
             errors = torch.cat([msi_error, upsample(hsi_error, self.config.ratio, "bilinear")], dim=1)
-            step = self.fusion[stage % len(self.fusion)](errors[:, None])
+            step = self.stage(self.fusion[stage % len(self.fusion)], errors[:, None]).to(hsi.dtype)
             estimates.append(estimates[-1] + step if estimates else step)
         combined: Tensor = self.combine(torch.cat(estimates, dim=1))
         return combined
 
 
 @dataclass(frozen=True)
-class SubspaceMGDuNLSSConfig:
-    """The network on K coefficients with the scene's own imaging model."""
+class SubspaceMGDuNLSSConfig(_Presets):
+    """The network on K coefficients with the scene's own imaging model.
+
+    Raises:
+        RequestError: Nothing is left of it.
+    """
 
     subspace: int = 10
     """K."""
@@ -188,9 +275,13 @@ class SubspaceMGDuNLSSConfig:
     """Features a band that leave each fusion module's second BSRU."""
     share_stages: bool = False
     """One fusion module for all stages."""
+    recurrence: bool = True
+    """Table VI: BSRU."""
+    attention: bool = True
+    """Table VI: NLSS."""
 
 
-class SubspaceMGDuNLSSNet(nn.Module):
+class SubspaceMGDuNLSSNet(Staged):
     """MGDuNLSS-Net on coefficients: explicit imaging, X⁽⁰⁾ the linear estimate, corrections in residual units."""
 
     def __init__(self, config: SubspaceMGDuNLSSConfig) -> None:
@@ -201,7 +292,14 @@ class SubspaceMGDuNLSSNet(nn.Module):
         self.fusion = _stages(
             config,
             lambda: NonlocalSpatialSpectralBlock(
-                size, size, config.features, features_in=4, features_out=config.features_out, conditions=4
+                size,
+                size,
+                config.features,
+                features_in=4,
+                features_out=config.features_out,
+                conditions=4,
+                recurrence=config.recurrence,
+                attention=config.attention,
             ),
         )
         self.combine = nn.Conv2d(config.stages * size, size, 3, padding=1)
@@ -222,13 +320,15 @@ class SubspaceMGDuNLSSNet(nn.Module):
         correction = torch.zeros_like(inputs.initial)
         corrections: list[Tensor] = []
         for stage in range(self.config.stages):
-            estimate = inputs.initial + unit * correction
-            seen = torch.einsum("bkj,bjhw->bkhw", condition.mixing, estimate)
-            msi_error = inputs.msi - seen - condition.mixing_offset[:, :, None, None]
-            hsi_error = upsample(inputs.hsi - condition.blur(estimate), condition.blur.ratio, "bilinear")
-            features = [msi_error / unit, hsi_error / unit, estimate / spread, (estimate - hsi_fine) / unit]
-            errors = torch.stack([feature.clamp(-20, 20) for feature in features], dim=1)
-            correction = correction + self.fusion[stage % len(self.fusion)](errors, scalars)
+            # Differences of large numbers: in float32 also where the fusion modules compute in half precision
+            with full_float32(inputs.initial.device):
+                estimate = inputs.initial + unit * correction
+                seen = torch.einsum("bkj,bjhw->bkhw", condition.mixing, estimate)
+                msi_error = inputs.msi - seen - condition.mixing_offset[:, :, None, None]
+                hsi_error = upsample(inputs.hsi - condition.blur(estimate), condition.blur.ratio, "bilinear")
+                features = [msi_error / unit, hsi_error / unit, estimate / spread, (estimate - hsi_fine) / unit]
+                errors = torch.stack([feature.clamp(-20, 20) for feature in features], dim=1)
+            correction = correction + self.stage(self.fusion[stage % len(self.fusion)], errors, scalars)
             corrections.append(correction)
         combined: Tensor = self.combine(torch.cat(corrections, dim=1))
         return inputs.initial + unit * combined

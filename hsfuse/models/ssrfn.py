@@ -8,8 +8,14 @@ the scene's own R and B, so that one set of weights serves every pair of sensors
 
 What the paper leaves open is settled beside each module in `hsfuse.models.ssrfn_blocks`. Of the whole: LR MSI is
 the mean of r×r pixels of P on bands, B of it in the subspace; SpaR and SpeR are given the same stacked features,
-twice the width; the printed 38.63 M parameters and 194 GFLOP (64² pixels, ratio 4, 100 and 4 bands) are met
-within 1.1 % and 0.5 % by a width of 160 (39.03 M and 194.6).
+twice the width.
+
+The width is not printed, 38.63 M parameters and 193.67 GFLOP are (64² pixels, ratio 4, 100 and 4 bands assumed). The
+text has a "cyclic GRU" and "identical correction operations": the preset `paper` shares the weights of the CFE's
+cycles and of the SCM's corrections, and has the width that comes next to the printed parameters, 205 (38.55 M), though
+not to the printed GFLOP (305.5; 169 with a multiply-add as one). With weights for every cycle and correction,
+`paper-unshared`, a width of 160 comes near both (39.03 M and 194.5 GFLOP) where a multiply-add counts as two, and the
+scan 9 B L D N as mamba-ssm counts it. Neither is known to be the authors' network.
 """
 
 from __future__ import annotations
@@ -23,6 +29,7 @@ from torch.nn import functional as F
 
 from hsfuse.errors import RequestError
 from hsfuse.imaging import upsample
+from hsfuse.models.precision import full_float32
 from hsfuse.models.ssrfn_blocks import (
     Blocks,
     ChangeFeatures,
@@ -41,13 +48,26 @@ if TYPE_CHECKING:
 
     from hsfuse.subspace.linear_model import SceneCondition, SubspaceInputs
 
-PRESETS: dict[str, dict[str, int]] = {
-    "paper": {"width": 160},
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {"width": 205, "share_cycles": True, "share_corrections": True},
+    "paper-unshared": {"width": 160},
     "base": {"width": 64},
     "small": {"width": 32},
+    "light": {"width": 48, "states": 8, "deep_blocks": 1, "cycles": 1, "corrections": 2, "stages": 1},
     "tiny": {"width": 16, "states": 16, "deep_blocks": 2, "cycles": 2, "corrections": 4, "stages": 2},
 }
-"""Sizes by name: the paper's, the default, half of that, and one for tests."""
+"""Sizes by name: two readings of the paper, the default, half of that, that of the bundled weights, one for tests."""
+
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "dfe-mamba": {"deep_mamba": False},
+    "cfe-mamba": {"change_mamba": False},
+    "mamba": {"features": "cnn"},
+    "cnn": {"features": "mamba"},
+    "spar": {"super_resolution": "spectral"},
+    "sper": {"super_resolution": "spatial"},
+    "cfe-scm": {"correction": False},
+}
+"""Tables II to V, by what is left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +102,10 @@ class SSRFNSettings:
     """Table IV: SpaR and SpeR, or one of them, which then gives Q, K and V of the FFM."""
     correction: bool = True
     """Table V: CFE and SCM."""
+    share_cycles: bool = False
+    """One set of weights for all cycles of the CFE."""
+    share_corrections: bool = False
+    """One convolution for all corrections of the SCM."""
 
     def __post_init__(self) -> None:
         for name in ("width", "states", "deep_blocks", "cycles", "corrections", "stages"):
@@ -142,8 +166,10 @@ class SSRFNBody(nn.Module):
         self.change: ChangeFeatures | None = None
         self.correct: SpectralCorrection | None = None
         if settings.correction:
-            self.change = ChangeFeatures(width, settings.cycles, blocks, mamba=settings.change_mamba)
-            self.correct = SpectralCorrection(width, settings.corrections, blocks)
+            self.change = ChangeFeatures(
+                width, settings.cycles, blocks, mamba=settings.change_mamba, shared=settings.share_cycles
+            )
+            self.correct = SpectralCorrection(width, settings.corrections, blocks, shared=settings.share_corrections)
         kinds: dict[str, type[SpatialLocal | SpectralLocal]] = {"spatial": SpatialLocal, "spectral": SpectralLocal}
         self.super_resolution = nn.ModuleDict(
             {
@@ -234,7 +260,7 @@ class SubspaceSSRFNNet(nn.Module):
         """The coefficients (B, K, H, W) of X out of a batch of subspace inputs."""
         unit = condition.residual[:, :, None, None]
         # Differences of large numbers: in float32 also where the layers below compute in half precision
-        with torch.autocast(inputs.initial.device.type, enabled=False):
+        with full_float32(inputs.initial.device):
             hsi, msi = _standardised(inputs, condition, unit)
             msi_low = condition.blur(msi)
         to_hsi, to_msi = self.condition(condition.scalars().flatten(1))[..., None, None].chunk(2, dim=1)

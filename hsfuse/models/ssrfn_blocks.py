@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from hsfuse.imaging import upsample
 from hsfuse.models.mamba import Mamba
+from hsfuse.models.recomputing import Staged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,12 +148,18 @@ class DeepBlock(nn.Module):
         return deep
 
 
-class DeepFeatures(nn.Sequential):
+class DeepFeatures(Staged, nn.Sequential):
     """DFE: five blocks of equation 8."""
 
     def __init__(self, width: int, count: int, blocks: Blocks, *, mamba: bool) -> None:
         """`count` blocks."""
         super().__init__(*(DeepBlock(width, blocks, mamba=mamba) for _ in range(count)))
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """(B, w, H, W) in and out."""
+        for block in self:
+            feature = self.stage(block, feature)
+        return feature
 
 
 class ChangeCycle(nn.Module):
@@ -182,47 +189,57 @@ class ChangeCycle(nn.Module):
         return update * candidate + (1 - update) * state  # equation 12
 
 
-class ChangeFeatures(nn.Module):
+class ChangeFeatures(Staged):
     """CFE: six cycles over the stacked low-resolution features T = [F_dh, F_dlm]; the last state is E.
 
-    Settled: each cycle has weights of its own, as the equations' superscripts i say; the state starts at zero.
+    Open: the text's "cyclic GRU" has one set of weights for all cycles, `shared`; the equations' superscripts i can be
+    read as weights of each cycle's own. Settled: the state starts at zero.
     """
 
-    def __init__(self, width: int, cycles: int, blocks: Blocks, *, mamba: bool) -> None:
+    def __init__(self, width: int, cycles: int, blocks: Blocks, *, mamba: bool, shared: bool = False) -> None:
         """`cycles` of `ChangeCycle`."""
         super().__init__()
-        self.cycles = nn.ModuleList(ChangeCycle(width, blocks, mamba=mamba) for _ in range(cycles))
+        self.count = cycles
+        self.cycles = nn.ModuleList(ChangeCycle(width, blocks, mamba=mamba) for _ in range(1 if shared else cycles))
 
     def forward(self, hsi_feature: Tensor, msi_feature: Tensor) -> Tensor:
         """F_dh and F_dlm (B, w, h, w) to E of the same shape."""
         features = torch.cat([hsi_feature, msi_feature], dim=1)
         state = torch.zeros_like(hsi_feature)
-        for cycle in self.cycles:
-            state = cycle(features, state)
+        for index in range(self.count):
+            state = self.stage(self.cycles[index % len(self.cycles)], features, state)
         return state
 
 
-class SpectralCorrection(nn.Module):
+class SpectralCorrection(Staged):
     """SCM, equation 13: sixteen times Conv(σ(E) ⊙ (v ⊙ F_dm) + F_dm), v the previous output.
 
     Settled: E is upsampled bilinearly to the MSI's pixels; F_dm is the module's input at every correction and v
     carries the recurrence; v starts as ones, and an output passes a tanh to become v, so that the products of
-    sixteen corrections cannot run away; each correction has a convolution of its own.
+    sixteen corrections cannot run away. Open: "identical correction operations" are one convolution, `shared`, or
+    alike with one each.
     """
 
-    def __init__(self, width: int, corrections: int, blocks: Blocks) -> None:
-        """`corrections` convolutions."""
+    def __init__(self, width: int, corrections: int, blocks: Blocks, *, shared: bool = False) -> None:
+        """`corrections` convolutions, or one applied so many times."""
         super().__init__()
-        self.corrections = nn.ModuleList(blocks.convolution(width, width) for _ in range(corrections))
+        self.count = corrections
+        self.corrections = nn.ModuleList(blocks.convolution(width, width) for _ in range(1 if shared else corrections))
 
     def forward(self, change: Tensor, feature: Tensor) -> Tensor:
         """E (B, w, h, w) and F_dm (B, w, H, W) to F_dm^op (B, w, H, W)."""
         gate = torch.sigmoid(upsample(change, feature.shape[-1] // change.shape[-1], "bilinear"))
         gated = gate * feature
         corrected: Tensor = self.corrections[0](gated + feature)  # v = 1
-        for convolution in list(self.corrections)[1:]:
-            corrected = convolution(torch.addcmul(feature, gated, torch.tanh(corrected)))
+        for index in range(1, self.count):
+            convolution = self.corrections[index % len(self.corrections)]
+            corrected = self.stage(_corrected_again, convolution, feature, gated, corrected)
         return corrected
+
+
+def _corrected_again(convolution: nn.Module, feature: Tensor, gated: Tensor, corrected: Tensor) -> Tensor:
+    again: Tensor = convolution(torch.addcmul(feature, gated, torch.tanh(corrected)))
+    return again
 
 
 class SpatialLocal(nn.Module):
@@ -276,7 +293,7 @@ def _start_as_identity(layer: nn.Conv1d | nn.Conv2d) -> None:
     nn.init.zeros_(layer.bias)
 
 
-class SuperResolution(nn.Module):
+class SuperResolution(Staged):
     """SpaR or SpeR, equations 14–17, over the stacked features [F_dh, F_dm^op].
 
     Four stages of local and global features, each gated by the other's sigmoid; a 1×1×1 convolution of the two
@@ -299,15 +316,19 @@ class SuperResolution(nn.Module):
         """(B, 2w, H, W) in and out."""
         local = mixed = features
         for convolution, mixer in zip(self.local, self.mixers, strict=True):
-            local, mixed = convolution(local), mixer(mixed)  # equations 14, 15
-            local, mixed = (
-                torch.addcmul(local, torch.sigmoid(local), mixed),  # equation 16
-                torch.addcmul(mixed, torch.sigmoid(mixed), local),  # equation 17
-            )
+            local, mixed = self.stage(_interacting, convolution, mixer, local, mixed)
         return self.combine[0] * local + self.combine[1] * mixed + self.bias
 
 
-class FeatureFusion(nn.Module):
+def _interacting(convolution: nn.Module, mixer: nn.Module, local: Tensor, mixed: Tensor) -> tuple[Tensor, Tensor]:
+    local, mixed = convolution(local), mixer(mixed)  # equations 14, 15
+    return (
+        torch.addcmul(local, torch.sigmoid(local), mixed),  # equation 16
+        torch.addcmul(mixed, torch.sigmoid(mixed), local),  # equation 17
+    )
+
+
+class FeatureFusion(Staged):
     """FFM, equations 18–21: cross-attention of F_spa and F_spe, then the same on F_hrhsi down to the output.
 
     Settled: softmax over channels, in float32; equation 20 prints F_spa and F_spe, the text says F_hrhsi, which
@@ -333,8 +354,13 @@ class FeatureFusion(nn.Module):
 
     def forward(self, spatial: Tensor, spectral: Tensor) -> Tensor:
         """F_spa and F_spe (B, 2w, H, W) to Z (B, channels, H, W)."""
-        fused = attend_unlike(self.query(spatial), self.key(spatial), self.value(spectral))  # 18, 19
-        return attend_unlike(self.to_a(fused), self.to_b(fused), self.to_d(fused))  # 20, 21
+        fused = self.stage(_attended, self.query, self.key, self.value, spatial, spectral)  # equations 18, 19
+        result: Tensor = self.stage(_attended, self.to_a, self.to_b, self.to_d, fused, fused)  # equations 20, 21
+        return result
+
+
+def _attended(query: nn.Module, key: nn.Module, value: nn.Module, spatial: Tensor, spectral: Tensor) -> Tensor:
+    return attend_unlike(query(spatial), key(spatial), value(spectral))
 
 
 def attend_unlike(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

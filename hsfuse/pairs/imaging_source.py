@@ -23,7 +23,7 @@ from hsfuse.imaging import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hsfuse.imaging import PointSpread
+    from hsfuse.imaging import PointSpread, SensorTable
     from hsfuse.scenes import PairBlock, ScenePair
 
 SENTINEL2_BANDS = "B2,B3,B4,B8,B5,B6,B7,B8A,B11,B12"
@@ -90,6 +90,12 @@ def find_imaging(scenes: ScenePair, sample: Sequence[PairBlock], *, srf: str | N
     index = tuple(index[band] for band in estimate.msi_index)
     warnings += estimate.warnings
     return FoundImaging(estimate.model, index, srf_source, psf or ESTIMATE, estimate.shift, estimate, tuple(warnings))
+
+
+def published_response(srf_source: str, estimate: Estimate | None) -> SensorTable | None:
+    """The response that is published of the sensor that was given, or that the MSI was found to look like."""
+    name = srf_source.partition(":")[0] if estimate is None or not estimate.sensor else estimate.sensor
+    return load_table(name) if name in sensor_names() else None
 
 
 def load_response(

@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hsfuse.errors import RequestError
+from hsfuse.report.page import Arrows
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from hsfuse.imaging import ImagingModel, Misregistration, SensorTable
+
+
+_SEEN = 1e-3  # of the maximum: less than a line's width
 
 
 def check_picture(path: str | os.PathLike[str]) -> None:
@@ -47,7 +53,7 @@ def plot_imaging(
         RequestError: matplotlib is not installed.
     """
     figure_class = _figure_class()
-    figure = figure_class(figsize=(15, 4.6), layout="constrained")
+    figure = figure_class(figsize=(15, 5), layout="constrained")
     panels = figure.subplots(1, 3, width_ratios=[2.2, 1, 1.2])
     _draw_response(panels[0], model, published)
     _draw_point_spread(figure, panels[1], model)
@@ -68,21 +74,39 @@ def _draw_response(panel: Any, model: ImagingModel, published: SensorTable | Non
     srf = model.srf
     known = srf.hsi_wavelength_nm is not None
     position = srf.hsi_wavelength_nm if srf.hsi_wavelength_nm is not None else np.arange(srf.matrix.shape[1]) + 1.0
-    order = np.argsort(position)
     for index, (name, row) in enumerate(zip(srf.msi_bands, srf.matrix, strict=True)):
         colour = f"C{index % 10}"
-        panel.plot(position[order], row[order] / row.max(), color=colour, label=name, marker=".", markersize=3)
+        label = name or f"band {index + 1}"
+        panel.plot(*response_curve(position, row), color=colour, label=label, marker=".", markersize=3)
         if known and published is not None and name in published.bands:
             curve = published.response[published.bands.index(name)]
-            panel.plot(published.wavelength_nm, curve / curve.max(), color=colour, linestyle="--", linewidth=0.8)
-    seen = position[(srf.matrix > 0.01 * srf.matrix.max(axis=1, keepdims=True)).any(axis=0)]
-    reach = 0.05 * float(np.ptp(seen)) + 1
-    panel.set_xlim(seen.min() - reach, seen.max() + reach)
+            panel.plot(
+                *response_curve(published.wavelength_nm, curve), color=colour, linestyle="--", linewidth=0.8
+            )  # fmt: skip
+    panel.set_xlim(*response_reach(position, srf.matrix))
     beside = f", dashed: {published.name} as published" if known and published is not None else ""
     panel.set_title(f"Spectral response{beside}")
-    panel.set_xlabel("wavelength (nm)" if known else "HSI band")
-    panel.set_ylabel("relative to its maximum")
-    panel.legend(fontsize="small", ncols=2)
+    panel.set_xlabel("wavelength (nm)" if known else "HSI band (number)")
+    panel.set_ylabel("relative to its maximum (1)")
+    panel.legend(fontsize="small", ncols=6, loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
+
+
+def response_curve(
+    position: NDArray[np.floating], row: NDArray[np.floating]
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """A response relative to its maximum, over ascending positions, NaN where it stays zero: a line without a tail."""
+    order = np.argsort(position)
+    x, y = position[order], row[order] / row.max()
+    seen = y > _SEEN
+    beside = seen | np.append(seen[1:], False) | np.insert(seen[:-1], 0, False)
+    return x, np.where(beside, y, np.nan)
+
+
+def response_reach(position: NDArray[np.floating], matrix: NDArray[np.floating]) -> tuple[float, float]:
+    """From where to where any row of R sees something, with some room."""
+    seen = position[(matrix > 0.01 * matrix.max(axis=1, keepdims=True)).any(axis=0)]
+    room = 0.05 * float(np.ptp(seen)) + 1
+    return float(seen.min() - room), float(seen.max() + room)
 
 
 def _draw_point_spread(figure: Any, panel: Any, model: ImagingModel) -> None:
@@ -91,39 +115,41 @@ def _draw_point_spread(figure: Any, panel: Any, model: ImagingModel) -> None:
     image = panel.imshow(model.psf.kernel, extent=(-edge, edge, edge, -edge), cmap="viridis")
     panel.plot([-0.5, 0.5, 0.5, -0.5, -0.5], [-0.5, -0.5, 0.5, 0.5, -0.5], color="white", linewidth=0.8)
     wide, high = model.psf.fwhm
-    panel.set_title(f"Point spread, FWHM {wide:.2f} × {high:.2f}")
+    panel.set_title(f"Point spread, FWHM {wide:.2f} × {high:.2f} HSI pixels")
     panel.set_xlabel("HSI pixels (outline: one)")
-    figure.colorbar(image, ax=panel, shrink=0.7)
+    panel.set_ylabel("HSI pixels")
+    figure.colorbar(image, ax=panel, shrink=0.7, label="weight of an MSI pixel (1)")
 
 
 def _draw_shift(panel: Any, model: ImagingModel, shift: Misregistration | None) -> None:
-    """Arrows of each cell's shift over the scene; the title tells the whole scene's."""
-    x, y = model.shift
-    panel.set_title(f"Shift x {x:+.2f}, y {y:+.2f} HSI pixels")
-    panel.set_xlabel("column (HSI pixels)")
-    panel.set_ylabel("row (HSI pixels)")
+    """Each cell's shift over the scene, a line from a dot; the title tells the whole scene's."""
+    x, y = (round(value, 2) + 0.0 for value in model.shift)
+    title = f"Shift x {x:+.2f}, y {y:+.2f} HSI pixels"
+    panel.set(title=title, xlabel="column (HSI pixels)", ylabel="row (HSI pixels)")
     if shift is None or not len(shift.cells):
         panel.text(0.5, 0.5, "not measured", ha="center", transform=panel.transAxes)
+        panel.set(xticks=[], yticks=[], xlabel="", ylabel="")
         return
-    column, row, along_x, along_y = shift.cells[:, 1], shift.cells[:, 2], shift.cells[:, 3], shift.cells[:, 4]
-    arrows = panel.quiver(column, row, along_x, along_y, angles="xy", width=0.004)
-    longest = max(float(np.hypot(along_x, along_y).max()), 0.05)
-    panel.quiverkey(arrows, 0.8, 0.04, longest, f"{longest:.2f} px", labelpos="N", fontproperties={"size": "small"})
-    panel.margins(0.25)
-    panel.invert_yaxis()
-    panel.set_aspect("equal", adjustable="datalim")
+    cells = Arrows(title, *shift.cells[:, 1:].T)
+    ends = cells.x + cells.factor * cells.along_x, cells.y + cells.factor * cells.along_y
+    panel.plot(np.stack((cells.x, ends[0])), np.stack((cells.y, ends[1])), color="C1", linewidth=1.4)
+    panel.plot(cells.x, cells.y, "o", color="C0", markersize=3)
+    panel.set_title(f"{title}\n({cells.drawn})")
+    middle, half = [(axis.max() + axis.min()) / 2 for axis in (cells.x, cells.y)], 0.7 * cells.reach
+    panel.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] + half, middle[1] - half))
+    panel.set_aspect("equal")
 
 
 def plot_training(
-    path: str | os.PathLike[str], validations: Sequence[Mapping[str, Any]], psnr: Mapping[str, float]
+    path: str | os.PathLike[str], validations: Sequence[Mapping[str, Any]], others: Mapping[str, Mapping[str, float]]
 ) -> None:
-    """Draw a training into a PNG: its loss, and validation PSNR and SAM beside the PSNR of other methods.
+    """Draw a training into a PNG: its loss, and validation PSNR and SAM beside those of other methods.
 
     Args:
         path: The picture.
         validations: One row each: `step`, `loss` (None before the first step), `psnr` in dB, `sam` in degrees, and
             whether it was the `best` so far.
-        psnr: Of other methods on the same patches, in dB.
+        others: `psnr` and `sam` of other methods on the same patches, by their names.
 
     Raises:
         RequestError: matplotlib is not installed.
@@ -133,13 +159,13 @@ def plot_training(
     steps = [row["step"] for row in validations]
     later = [row for row in validations if row["loss"] is not None]
     panels[0].plot([row["step"] for row in later], [row["loss"] for row in later])
-    panels[0].set(title="loss", xlabel="step", yscale="log")
-    for panel, name, unit in ((panels[1], "psnr", "dB"), (panels[2], "sam", "degrees")):
+    panels[0].set(title="Loss", xlabel="step (number)", ylabel="loss (no unit)", yscale="log" if later else "linear")
+    for panel, name, unit in ((panels[1], "psnr", "dB"), (panels[2], "sam", "°")):
         panel.plot(steps, [row[name] for row in validations], label="validation")
         best = [row for row in validations if row["best"]][-1:]
         panel.plot([row["step"] for row in best], [row[name] for row in best], "o", label="kept")
-        panel.set(title=f"{name.upper()} in {unit}, on what was held back", xlabel="step")
-    for index, (name, value) in enumerate(psnr.items()):
-        panels[1].axhline(value, color=f"C{(index + 2) % 10}", linestyle=":", label=name)
-    panels[1].legend(fontsize="small")
+        panel.set(title="On what was held back", xlabel="step (number)", ylabel=f"{name.upper()} ({unit})")
+        for index, (method, figures) in enumerate(others.items()):
+            panel.axhline(figures[name], color=f"C{(index + 2) % 10}", linestyle=":", label=method)
+        panel.legend(fontsize="small")
     figure.savefig(path, dpi=110)

@@ -13,20 +13,22 @@ Shapes and meaning are mamba-ssm's. Four backends compute the same, forward and 
 ``mamba_ssm``
     mamba-ssm's CUDA kernel, if it is installed and works when tried.
 ``triton``
-    Our own kernels for CUDA: triton comes with torch there, nothing else is needed.
+    Our own kernels for CUDA: triton comes with torch there, and needs a C compiler when it runs.
 ``numba``
     Compiled for the CPU at hand, on all of torch's threads, and kept on disk for the next start.
 ``reference``
     The recurrence, written down step by step in torch: any device, float64 too. Slow; tests measure by it.
 
-``HSFUSE_SCAN=auto`` (the default) takes the first that works; naming one makes a missing one an error.
+``HSFUSE_SCAN=auto`` (the default) takes the first that works; naming one makes a missing one an error. The two for
+CUDA are tried on each card before they are taken. All give the last state a gradient but ``mamba_ssm``, which is
+passed over, or refused where it was named, where one may be wanted.
 `explain_backend` says which and why, and a log entry (level INFO) says so once.
 
 How the files hang together, from what a model calls down to single instructions:
 
     interface.py   selective_scan
     arguments.py   operands: shapes checked, B and C brought to one shape
-    backends.py    what works here, and the choice
+    backends.py    what works here, and the choice      probe.py   trying a backend
     reference.py   mamba_ssm.py
     triton_scan.py   launches, autograd       triton_kernels.py   what runs on the GPU
     cpu.py           tasks, autograd          workers.py          threads

@@ -43,43 +43,73 @@ class BackendChoice:
     refused: dict[str, str]
     """Why not each of the others, by name."""
 
+    @property
+    def nothing_faster(self) -> str:
+        """Why none of the fast backends for a CUDA device serves, as a clause."""
+        return f"triton: {self.refused.get('triton', '')}; mamba_ssm: {self.refused.get('mamba_ssm', '')}"
+
     def __post_init__(self) -> None:
         if self.name not in BACKENDS:
             raise RequestError(f"{self.name!r} is no selective-scan backend: one of {', '.join(BACKENDS)}")
 
 
 def available_backends(device: torch.device | str = "cpu") -> dict[str, str]:
-    """Every backend's name with "" if it works on ``device``, else what it lacks, as a clause."""
-    kind = torch.device(device).type
-    return {name: _obstacle(name, kind) for name in BACKENDS}
+    """Every backend's name with "" if it works on ``device``, else what it lacks, as a clause. They are tried."""
+    place = _place(device)
+    return {name: _obstacle(name, place) for name in BACKENDS}
 
 
-def explain_backend(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> BackendChoice:
+def explain_backend(
+    device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, *, state_gradient: bool = False
+) -> BackendChoice:
     """What `selective_scan` will use on ``device`` for operands of ``dtype``, and why.
+
+    Args:
+        device: Any torch device; ``cuda`` is the current one of several.
+        dtype: Of the operands.
+        state_gradient: Whether the gradient of the last state may be wanted, which not every backend has.
 
     Raises:
         RequestError: If ``HSFUSE_SCAN`` asks for what does not exist or does not work here.
     """
-    return _choose(os.environ.get(VARIABLE, "auto"), torch.device(device).type, dtype == torch.float64)
+    return _choose(os.environ.get(VARIABLE, "auto"), _place(device), dtype == torch.float64, state_gradient)
+
+
+def _place(device: torch.device | str) -> torch.device:
+    """The device with its index: what works on one card need not work on the next."""
+    place = torch.device(device)
+    if str(place) == "cuda" and torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return place
 
 
 @cache
-def _choose(wish: str, kind: str, double: bool) -> BackendChoice:
+def _choose(wish: str, place: torch.device, double: bool, state_gradient: bool) -> BackendChoice:
     if wish not in ("auto", *BACKENDS):
         raise RequestError(f"{VARIABLE}={wish} is unknown: use auto or one of {', '.join(BACKENDS)}")
-    obstacles = available_backends(kind)
+    obstacles = available_backends(place)
+    if state_gradient and not obstacles["mamba_ssm"]:
+        from hsfuse.scan.mamba_ssm import NO_STATE_GRADIENT
+
+        obstacles["mamba_ssm"] = NO_STATE_GRADIENT
     if double:
         obstacles |= dict.fromkeys(("mamba_ssm", "triton", "numba"), "it computes in float32 and was given float64")
     refused = {name: why for name, why in obstacles.items() if why}
     if wish == "auto":
         name = next(name for name in BACKENDS if name not in refused)
-        choice = BackendChoice(name, f"the first that works on {kind}", refused)
+        choice = BackendChoice(name, f"the first that works on {place}", refused)
     elif wish in refused:
-        raise RequestError(f"{VARIABLE}={wish} cannot be used on {kind}: {refused[wish]}; unset it or choose another")
+        raise RequestError(f"{VARIABLE}={wish} cannot be used on {place}: {refused[wish]}; unset it or choose another")
     else:
         choice = BackendChoice(wish, f"{VARIABLE} asks for it", refused)
-    _log.info("selective scan on %s: %s (%s)", kind, choice.name, choice.reason)
+    _say(choice, place, slow=wish == "auto" and place.type == "cuda" and not double)
     return choice
+
+
+def _say(choice: BackendChoice, place: torch.device, *, slow: bool) -> None:
+    _log.info("selective scan on %s: %s (%s)", place, choice.name, choice.reason)
+    if slow and choice.name == "reference":
+        _log.warning("the selective scan on %s is slow, %s", place, choice.nothing_faster)
 
 
 def run_backend(choice: BackendChoice, arguments: ScanArguments, z: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -107,32 +137,39 @@ def _implementation(name: str) -> Callable[[ScanArguments, Tensor | None], tuple
 
 
 @cache
-def _obstacle(name: str, kind: str) -> str:
-    """Why a backend does not work on this kind of device; empty if it does."""
-    return {"mamba_ssm": _no_mamba_ssm, "triton": _no_triton, "numba": _no_numba}.get(name, lambda _: "")(kind)
+def _obstacle(name: str, place: torch.device) -> str:
+    """Why a backend does not work on this device; empty if it does."""
+    return {"mamba_ssm": _no_mamba_ssm, "triton": _no_triton, "numba": _no_numba}.get(name, lambda _: "")(place)
 
 
-def _no_mamba_ssm(kind: str) -> str:
-    if kind != "cuda":
-        return f"it needs a CUDA device, not {kind}"
+def _no_mamba_ssm(place: torch.device) -> str:
+    if missing := _no_cuda(place):
+        return missing
     if find_spec("mamba_ssm") is None:
         return "mamba-ssm is not installed"
     from hsfuse.scan.mamba_ssm import probe_mamba_ssm
 
-    return probe_mamba_ssm()
+    return probe_mamba_ssm(place)
 
 
-def _no_triton(kind: str) -> str:
+def _no_triton(place: torch.device) -> str:
     if find_spec("triton") is None:
         return "triton is not installed"
-    from hsfuse.scan.triton_scan import interpreted
+    from hsfuse.scan.triton_scan import interpreted, probe_triton
 
-    if kind == "cuda" or interpreted():
+    if interpreted() and place.type == "cpu":
         return ""
-    return f"it needs a CUDA device, not {kind} (or TRITON_INTERPRET=1, for tests)"
+    missing = _no_cuda(place)
+    return f"{missing} (or TRITON_INTERPRET=1, for tests)" if missing else probe_triton(place)
 
 
-def _no_numba(kind: str) -> str:
-    if kind != "cpu":
-        return f"it needs operands on the CPU, not {kind}"
+def _no_cuda(place: torch.device) -> str:
+    if place.type != "cuda":
+        return f"it needs a CUDA device, not {place}"
+    return "" if torch.cuda.is_available() else "it needs a CUDA device, and torch finds none"
+
+
+def _no_numba(place: torch.device) -> str:
+    if place.type != "cpu":
+        return f"it needs operands on the CPU, not {place}"
     return "" if find_spec("numba") is not None else "numba is not installed"

@@ -78,16 +78,22 @@ def selective_scan(
         return_last_state: whether to return h_L too.
 
     Returns:
-        y (batch, D, L) in u's dtype; with ``return_last_state`` also the last state (batch, D, N), float32.
+        y (batch, D, L) in u's dtype; with ``return_last_state`` also the last state (batch, D, N), float32. Both
+        have gradients; where the last state is asked for in training, a backend that has none for it is passed over.
 
     Raises:
-        RequestError: If shapes do not fit, or if ``HSFUSE_SCAN`` asks for a backend that is not there.
+        RequestError: If shapes do not fit, or if ``HSFUSE_SCAN`` asks for a backend that is not there, or that
+            lacks the gradient of a last state.
     """
     arguments = ScanArguments.of(u, delta, A, B, C, D, delta_bias, delta_softplus=delta_softplus)
     if z is not None and z.shape != u.shape:
         raise RequestError(f"selective scan: z is {tuple(z.shape)}, expected u's {tuple(u.shape)}")
     double = any(tensor.dtype == torch.float64 for tensor in arguments.tensors)
-    choice = explain_backend(u.device, torch.float64 if double else torch.float32)
+    leaves = (*arguments.tensors, *(() if z is None else (z,)))
+    trained = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in leaves)
+    choice = explain_backend(
+        u.device, torch.float64 if double else torch.float32, state_gradient=return_last_state and trained
+    )
     y, last = run_backend(choice, arguments, z)
     y = y.to(u.dtype)
     return (y, last) if return_last_state else y

@@ -1,7 +1,10 @@
 """The mamba_ssm backend: mamba-ssm's own CUDA kernel, where it really works.
 
-A default installation lacks the CUDA extension since mamba-ssm's pull request 977 and raises on use: so it is
-tried on a scan of two steps, not only imported.
+PyPI has its source alone, and since mamba-ssm's pull request 977 a plain installation builds no kernel and raises
+on use; ``MAMBA_KEEP_CUDA_BUILD=TRUE pip install mamba-ssm --no-build-isolation`` builds it, with nvcc of the CUDA
+version of the torch that is there. So it is tried, not only imported.
+
+Its backward pass leaves out the gradient of the last state, without a word: `NO_STATE_GRADIENT`.
 """
 
 # mamba-ssm is optional, and its import runs CUDA.
@@ -9,39 +12,36 @@ tried on a scan of two steps, not only imported.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
-import torch
-from torch.nn import functional
+from hsfuse.scan.probe import trouble_with
+from hsfuse.scan.reference import scan_reference
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from hsfuse.scan.arguments import ScanArguments
 
-_log = logging.getLogger(__name__)
+NO_STATE_GRADIENT = "its last state has no gradient, and one may be wanted"
+"""Why it does not serve where the last state is returned and operands require gradients, as a clause."""
+
+HOW_TO_INSTALL = "MAMBA_KEEP_CUDA_BUILD=TRUE pip install mamba-ssm --no-build-isolation"
+"""The command that builds it with its kernel."""
 
 
-def probe_mamba_ssm() -> str:
-    """Why mamba-ssm's kernel does not work on the current CUDA device; empty if it does."""
-    try:
-        from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
-
-        u = torch.ones(1, 1, 2, device="cuda")
-        weights = torch.ones(1, 1, 2, device="cuda")
-        selective_scan_fn(u, u, -torch.ones(1, 1, device="cuda"), weights, weights)
-        torch.cuda.synchronize()
-    except Exception as problem:  # noqa: BLE001  # a foreign extension fails in its own ways; any means: not this one
-        _log.debug("mamba-ssm does not work", exc_info=True)
-        return f"mamba-ssm is installed but its kernel fails ({type(problem).__name__}: {problem})"
-    return ""
+def probe_mamba_ssm(device: torch.device) -> str:
+    """Why mamba-ssm's kernel does not work on a CUDA device, as a clause; empty if it does."""
+    trouble = trouble_with(scan_mamba_ssm, device)
+    return f"mamba-ssm is installed but {trouble}; {HOW_TO_INSTALL} builds its kernel" if trouble else ""
 
 
 def scan_mamba_ssm(arguments: ScanArguments, z: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """y, gated by SiLU(z) where there is a z, and the last state in float32."""
+    """y, gated by SiLU(z) in the kernel where there is a z, and the last state in float32, without its gradient."""
     from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
+    if 0 in arguments.u.shape:  # its kernel takes nothing empty
+        return scan_reference(arguments, z)
     B, C = arguments.grouped
     batch, _, length = arguments.u.shape
     constant = any(weights.shape[-1] != length or weights.shape[0] != batch for weights in (B, C))
@@ -55,8 +55,9 @@ def scan_mamba_ssm(arguments: ScanArguments, z: Tensor | None = None) -> tuple[T
         B.to(dtype),
         C.to(dtype),
         D=None if arguments.D is None else arguments.D.float(),
+        z=None if z is None else z.to(dtype),
         delta_bias=None if arguments.delta_bias is None else arguments.delta_bias.float(),
         delta_softplus=arguments.delta_softplus,
         return_last_state=True,
     )
-    return (y if z is None else y * functional.silu(z)), last
+    return y, last

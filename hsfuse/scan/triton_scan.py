@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,22 +10,37 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hsfuse.scan.probe import trouble_with
 from hsfuse.scan.triton_kernels import carry, chunk_ends, scan_back, scan_chunks
 
 if TYPE_CHECKING:
     from hsfuse.scan.arguments import ScanArguments
 
-_TILE = 2048
-"""Elements of (steps, states) that a thread block holds, 256 a warp: backward 184 registers a thread, no spills
-(compiled for compute capability 8.0, 9.0 and 10.0; with more than 128 states, 4096 and about 70 bytes)."""
+_TILE = 512
+"""Elements of (channels, steps) that a warp holds, 16 a thread: of 8, 16 and 32, those that need the fewest
+instructions and still fit into registers (see examples/benchmarks/scan_ptx.py)."""
 
-_ENOUGH_BLOCKS = 1024
-"""Thread blocks that fill any card; fewer channels in each until there are so many."""
+_CHANNELS = 4
+"""Channels of a tile: they share every read of B and C, and make one write of dB and dC."""
+
+_ENOUGH_WARPS = 1024
+"""Backward, warps that keep any card busy; fewer channels for each until there are so many."""
+
+_AT_ONCE = 16
+"""Chunks from which `carry` finds the states at their starts in one go."""
 
 
 def interpreted() -> bool:
     """Whether triton runs its kernels in its interpreter (``TRITON_INTERPRET=1``), on the CPU, for tests."""
     return not hasattr(scan_chunks, "warmup") or type(scan_chunks).__name__ == "InterpretedFunction"
+
+
+def probe_triton(device: torch.device) -> str:
+    """Why the kernels do not work on a device, as a clause; empty if they do.
+
+    Triton comes with torch, but needs a C compiler at run time and a card that it knows: so it is tried.
+    """
+    return trouble_with(scan_triton, device)
 
 
 def scan_triton(arguments: ScanArguments, z: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -52,40 +68,47 @@ class _ScanFunction(torch.autograd.Function):
         bias: Tensor | None,
         softplus: bool,
     ) -> tuple[Tensor, Tensor]:
-        scan = _Scan(u.contiguous(), delta.contiguous(), A.float().contiguous(), B, C, D, bias, softplus)
-        ctx.save_for_backward(u, delta, A, B, C, D, bias)
+        scan = _Scan(u, delta, A, B, C, D, bias, softplus)
+        y, last, starts = scan.forward()
+        ctx.save_for_backward(u, delta, A, B, C, D, bias, starts)
         ctx.softplus = softplus
-        return scan.forward()
+        return y, last
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, dy: Tensor, d_last: Tensor) -> tuple[Tensor | None, ...]:
-        u, delta, A, B, C, D, bias = ctx.saved_tensors
-        scan = _Scan(u.contiguous(), delta.contiguous(), A.float().contiguous(), B, C, D, bias, ctx.softplus)
-        return (*scan.backward(dy.contiguous(), d_last.contiguous()), None)
+        u, delta, A, B, C, D, bias, starts = ctx.saved_tensors
+        scan = _Scan(u, delta, A, B, C, D, bias, ctx.softplus)
+        return (*scan.backward(dy.contiguous(), d_last.contiguous(), starts), None)
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a scan is cut into thread blocks."""
+    """How a scan is cut into warps; a thread block is one warp."""
 
     steps: int
     """T, the steps of a chunk, a power of two."""
-    states: int
-    """N rounded up to a power of two."""
     channels: int
-    """Channels that a block goes through, one after the other."""
-    warps: int
-    """Warps of a block."""
+    """Channels of a tile, a power of two."""
+    per_block: int
+    """Channels that a warp goes through backward, a tile after the other."""
 
     @classmethod
-    def of(cls, batch: int, groups: int, per_group: int, length: int, states: int) -> Tiling:
-        """Chunks as long as registers allow, then as few channels a block as it takes to fill a card."""
-        padded = 1 << (states - 1).bit_length()
-        steps = min(max(_TILE // padded, 16), 128)
-        chunks = -(-length // steps)
-        blocks = min(max(_ENOUGH_BLOCKS // max(chunks * batch * groups, 1), 1), -(-per_group // 4))
-        return cls(steps, padded, -(-per_group // blocks), min(max(steps * padded // 256, 1), 16))
+    def of(cls, batch: int, groups: int, per_group: int, length: int) -> Tiling:
+        """Full tiles where there is enough to fill them; backward as few warps as keep a card busy.
+
+        Each warp has a share of dB and dC of its own, in memory: the fewer, the less of it.
+        """
+        channels = min(_CHANNELS, _power_of_two(per_group))
+        steps = min(_TILE // channels, max(_power_of_two(length), 32))
+        tiles, chunks = -(-per_group // channels), -(-length // steps)
+        blocks = min(max(_ENOUGH_WARPS // max(chunks * batch * groups, 1), 1), tiles)
+        return cls(steps, channels, -(-tiles // max(blocks, 1)) * channels)
+
+
+def _power_of_two(count: int) -> int:
+    """The least that is not below."""
+    return 1 << max(count - 1, 0).bit_length()
 
 
 class _Scan:
@@ -102,39 +125,47 @@ class _Scan:
         bias: Tensor | None,
         softplus: bool,
     ) -> None:
-        self.u, self.delta, self.A, self.B, self.C, self.D, self.bias = u, delta, A, B, C, D, bias
+        self.u, self.delta, self.A = u.contiguous(), delta.contiguous(), A.float().contiguous()
+        self.B, self.C = _steps_adjacent(B), _steps_adjacent(C)
+        self.D, self.bias = (None if vector is None else vector.contiguous() for vector in (D, bias))
         self.batch, self.channels, self.length = u.shape
         self.groups, self.states = B.shape[1], A.shape[1]
         self.per_group = self.channels // max(self.groups, 1)
-        self.tiling = Tiling.of(self.batch, self.groups, self.per_group, self.length, self.states)
+        self.tiling = Tiling.of(self.batch, self.groups, self.per_group, self.length)
         self.chunks = -(-self.length // self.tiling.steps)
-        self.blocks = -(-self.per_group // self.tiling.channels)
-        self.grid = (self.chunks, self.groups * self.blocks, self.batch)
         self.empty = 0 in u.shape
         self.constants = {
             "SOFTPLUS": softplus,
             "BIAS": bias is not None,
             "T": self.tiling.steps,
-            "N": self.tiling.states,
             "CHANNELS": self.tiling.channels,
-            "num_warps": self.tiling.warps,
+            "num_warps": 1,
         }
 
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """Output y and the last state."""
+    def forward(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Output y, the last state, and the states at the starts of chunks, which `backward` wants."""
         y = torch.empty_like(self.u)
         last = self.A.new_zeros(self.batch, self.channels, self.states)
         if self.empty:
-            return y, last
-        starts = self._carried(self.u, self.B, final=last)
-        scan_chunks[self.grid](
-            self.u, self.delta, self.A, self.B, self.C, self.D, self.bias, starts, y,
-            *_strides(self.B), *_strides(self.C), *self._sizes(), SKIP=self.D is not None, **self.constants,
-        )  # fmt: skip
-        return y, last
+            return y, last, self.A.new_empty(0)
+        with self._device():
+            starts = self._carried(self.u, self.B, final=last)
+            grid, sizes = self._cut(self.tiling.channels)
+            scan_chunks[grid](
+                self.u, self.delta, self.A, self.B, self.C, self.D, self.bias, starts, y,
+                *_strides(self.B), *_strides(self.C), *sizes, SKIP=self.D is not None, **self.constants,
+            )  # fmt: skip
+        return y, last, starts
 
-    def _sizes(self) -> tuple[int, ...]:
-        return self.length, self.channels, self.states, self.chunks, self.blocks, self.per_group
+    def _device(self) -> AbstractContextManager[object]:
+        """Triton launches on the current device, whatever the tensors': make it theirs."""
+        return torch.cuda.device(self.u.device) if self.u.is_cuda else nullcontext()
+
+    def _cut(self, channels: int) -> tuple[tuple[int, int, int], tuple[int, ...]]:
+        """Grid of warps with so many channels each, those next to one another first: they read the same B and C."""
+        blocks = -(-self.per_group // channels)
+        sizes = (self.length, self.channels, self.states, self.chunks, blocks, self.per_group)
+        return (self.groups * blocks, self.chunks, self.batch), sizes
 
     def _carried(
         self,
@@ -149,35 +180,44 @@ class _Scan:
         ends = self.A.new_empty(self.batch, self.chunks, self.channels, self.states)
         sums = self.A.new_empty(self.batch, self.chunks, self.channels)
         starts = torch.empty_like(ends)
-        chunk_ends[self.grid](
-            x, self.delta, self.A, weights, self.bias, ends, sums, *_strides(weights), *self._sizes(),
+        grid, sizes = self._cut(self.tiling.channels)
+        chunk_ends[grid](
+            x, self.delta, self.A, weights, self.bias, ends, sums, *_strides(weights), *sizes,
             REVERSE=reverse, **self.constants,
         )  # fmt: skip
+        padded = _power_of_two(self.states)
         carry[(self.channels, self.batch)](
             ends, sums, self.A, initial, starts, final, self.channels, self.states, self.chunks,
-            INITIAL=initial is not None, FINAL=final is not None, REVERSE=reverse, K=16, N=self.tiling.states,
-            num_warps=4 if self.tiling.states >= 32 else 1,
+            INITIAL=initial is not None, FINAL=final is not None, REVERSE=reverse, K=_AT_ONCE, N=padded,
+            num_warps=4 if padded >= 32 else 1,
         )  # fmt: skip
         return starts
 
-    def backward(self, dy: Tensor, d_last: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of u, delta, A, B, C, D and the bias."""
-        du, ddelta = torch.empty_like(self.u), torch.empty_like(self.delta)
-        parts = (self.blocks, self.batch, self.groups, self.states, self.length)
+    def backward(self, dy: Tensor, d_last: Tensor, starts: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of u, delta, A, B, C, D and the bias, from those of y and of the last state."""
+        grid, sizes = self._cut(self.tiling.per_block)
+        du, ddelta, dA = torch.empty_like(self.u), torch.empty_like(self.delta), torch.empty_like(starts)
+        parts = (grid[0] // max(self.groups, 1), self.batch, self.groups, self.states, self.length)
         dB, dC = self.A.new_empty(parts), self.A.new_empty(parts)
-        starts = self.A.new_zeros(1, 1, self.channels, self.states)
-        if not self.empty:
-            starts = self._carried(self.u, self.B)
-            adjoints = self._carried(dy, self.C, initial=d_last, reverse=True)
-            scan_back[self.grid](
-                self.u, self.delta, self.A, self.B, self.C, self.D, self.bias, starts, dy, adjoints,
-                du, ddelta, dB, dC, *_strides(self.B), *_strides(self.C), *self._sizes(), self.batch,
-                SKIP=self.D is not None, **self.constants,
-            )  # fmt: skip
+        if self.empty:
+            dA = self.A.new_zeros(1, 1, self.channels, self.states)
+        else:
+            with self._device():
+                adjoints = self._carried(dy, self.C, initial=d_last, reverse=True)
+                scan_back[grid](
+                    self.u, self.delta, self.A, self.B, self.C, self.D, self.bias, starts, dy, adjoints,
+                    du, ddelta, dA, dB, dC, *_strides(self.B), *_strides(self.C), *sizes, self.tiling.per_block,
+                    self.batch, SKIP=self.D is not None, **self.constants,
+                )  # fmt: skip
         gradient_B, gradient_C = (g.sum(0).sum_to_size(w.shape).to(w.dtype) for g, w in ((dB, self.B), (dC, self.C)))
         d_D = None if self.D is None else (dy.float() * self.u.float()).sum((0, 2)).to(self.D.dtype)
         d_bias = None if self.bias is None else ddelta.float().sum((0, 2)).to(self.bias.dtype)
-        return du, ddelta, starts.sum((0, 1)), gradient_B, gradient_C, d_D, d_bias
+        return du, ddelta, dA.sum((0, 1)), gradient_B, gradient_C, d_D, d_bias
+
+
+def _steps_adjacent(weights: Tensor) -> Tensor:
+    """B or C as the kernels read it fast: neighbouring threads take neighbouring steps."""
+    return weights if weights.shape[-1] == 1 or weights.stride(-1) == 1 else weights.contiguous()
 
 
 def _strides(weights: Tensor) -> tuple[int, ...]:

@@ -22,6 +22,9 @@ NATURAL_NM = (660.0, 560.0, 490.0)
 SWIR_NM = (2200.0, 850.0, 660.0)
 """Shortwave infrared, near infrared and red as red, green and blue."""
 
+INFRARED_NM = (850.0, 660.0, 560.0)
+"""Near infrared, red and green as red, green and blue: vegetation shows red."""
+
 _FARTHEST_NM = 100.0
 _STRIP_NUMBERS = 2**24
 
@@ -38,6 +41,16 @@ def nearest_bands(bands: Bands, wanted_nm: tuple[float, float, float]) -> tuple[
     if len(set(chosen)) < 3 or (distance.min(axis=1) > _FARTHEST_NM).any():
         return None
     return chosen[0], chosen[1], chosen[2]
+
+
+def guessed_bands(bands: Bands) -> tuple[int, ...]:
+    """0-based bands that show most where wavelengths are not known: three, red first, or one."""
+    images = np.flatnonzero(bands.good).tolist() or list(range(len(bands)))
+    if len(images) < 3:
+        return (images[0],)
+    # Few bands without wavelengths come as blue, green, red as a rule; of many the ends and the middle differ most.
+    last = 2 if len(images) <= 4 else len(images) - 1
+    return images[last], images[last // 2], images[0]
 
 
 @dataclass(frozen=True, eq=False)

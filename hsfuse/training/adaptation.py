@@ -11,7 +11,9 @@ from hsfuse.fusion.trust import least_squares_trust
 from hsfuse.pairs.wald_level import ReducedPair
 from hsfuse.progress import SILENT
 from hsfuse.training.held_back import Figures
-from hsfuse.training.loop import Schedule, Trainer
+from hsfuse.training.loop import Trainer
+from hsfuse.training.recipe import OWN
+from hsfuse.training.schedule import Schedule
 from hsfuse.training.tasks import SubspaceTask
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ RATE = 5e-4
 
 _SHARE = 0.15  # held back: it has to tell two good networks apart
 _VALIDATIONS = 10
+_RECIPE = replace(OWN, average=0.99)  # a few hundred steps at most
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def adapt(pair: Pair, job: Job, seconds: float, *, progress: Progress = SILENT) 
 
     Raises:
         RequestError: The method has no such weights, or the pair is too small to train and validate on.
-        WorkError: The loss is not finite.
+        WorkError: The loss was not finite in many steps in a row.
     """
     weights = job.method.weights
     if weights is None or not job.method.adaptable:
@@ -79,9 +82,10 @@ def adapt(pair: Pair, job: Job, seconds: float, *, progress: Progress = SILENT) 
     task = SubspaceTask([scene], size, share=_SHARE, memory=job.compute.budget // 2, device=device)
     network = weights.network().to(device)
     _, before = _judged(SubspaceCorrection(network, size), task)
-    schedule = Schedule(seconds=seconds, learning_rate=RATE, seed=job.seed, validations=_VALIDATIONS, average=0.99)
+    schedule = Schedule(seconds=seconds, learning_rate=RATE, seed=job.seed, validations=_VALIDATIONS, recipe=_RECIPE)
     trainer = Trainer(network.train(), task, schedule, half=job.compute.half)
-    trainer.run(progress, "adapt")
+    with job.compute.products():
+        trainer.run(progress, "adapt")
     network.load_state_dict(trainer.best_weights)
     trust, after = _judged(SubspaceCorrection(network.eval(), size), task)
     kept = after.score > before.score

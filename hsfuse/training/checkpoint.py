@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-FORMAT = "hsfuse-checkpoint/1"
+FORMAT = "hsfuse-checkpoint/2"
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,14 @@ class Record:
     figures: dict[str, float]
     """Of the validation, by name."""
 
+    score: float
+    """What decides which weights are best, made of the figures; more is better."""
+
     best: bool
     """Whether it was the best so far."""
+
+    skipped: int
+    """Steps so far that changed nothing, since their loss or gradient was not finite."""
 
     @property
     def sentence(self) -> str:
@@ -46,7 +52,9 @@ class Record:
         loss = "" if self.loss is None else f"loss {self.loss:.4f}, "
         figures = ", ".join(f"{name.upper()} {value:.3f}" for name, value in self.figures.items())
         best = ", the best so far" if self.best else ""
-        return f"step {self.step}, {self.elapsed:.0f} s: {loss}validation {figures}{best}"
+        skipped = f", {self.skipped} steps skipped so far" if self.skipped else ""
+        judged = f"validation {figures}, score {self.score:.3f}{best}"
+        return f"step {self.step}, {self.elapsed:.0f} s: {loss}{judged}{skipped}"
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,9 @@ class Checkpoint:
 
     best_score: float
     """On validation."""
+
+    skipped: int
+    """Steps that changed nothing."""
 
     loss_scale: dict[str, Any]
     """State of the scaler of half precision's gradients; empty in other precisions."""
@@ -101,6 +112,7 @@ class Checkpoint:
             "step": self.step,
             "elapsed": self.elapsed,
             "best_score": self.best_score,
+            "skipped": self.skipped,
             "loss_scale": self.loss_scale,
             "history": [asdict(record) for record in self.history],
         }
@@ -132,6 +144,7 @@ class Checkpoint:
             header["step"],
             header["elapsed"],
             header["best_score"],
+            header["skipped"],
             header["loss_scale"],
             tuple(Record(**record) for record in header["history"]),
             _under(tensors, "network."),
@@ -187,6 +200,7 @@ def _check_header(header: dict[str, Any], path: Path, request: str) -> None:
         and _is_number(header.get("step"), int)
         and _is_number(header.get("elapsed"))
         and _is_number(header.get("best_score"))
+        and _is_number(header.get("skipped"), int)
         and isinstance(header.get("loss_scale"), dict)
         and isinstance(history, list)
         and all(_is_record(record) for record in history)
@@ -209,7 +223,8 @@ def _is_record(value: Any) -> bool:
         isinstance(value, dict)
         and value.keys() == {entry.name for entry in fields(Record)}
         and _is_number(value["step"], int)
-        and all(_is_number(value[name]) for name in ("elapsed", "learning_rate"))
+        and _is_number(value["skipped"], int)
+        and all(_is_number(value[name]) for name in ("elapsed", "learning_rate", "score"))
         and (value["loss"] is None or _is_number(value["loss"]))
         and isinstance(value["figures"], dict)
         and all(_is_number(figure) for figure in value["figures"].values())

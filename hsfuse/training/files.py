@@ -79,13 +79,13 @@ class TrainingFiles:
             OutputError: As of `write`.
             WorkError: As of `write`.
         """
-        psnr = {name: figures.psnr for name, figures in validation.items()}
         try:
             check_picture(self.picture)
         except RequestError:
             return None
+        others = {name: asdict(figures) for name, figures in validation.items()}
         with written_whole(self.picture, overwrite=True) as temporary:
-            plot_training(temporary, [_row(record) for record in history], psnr)
+            plot_training(temporary, [_row(record) for record in history], others)
         return self.picture
 
 

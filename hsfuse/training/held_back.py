@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from hsfuse.scenes import PixelWindow
     from hsfuse.subspace.patch import PairPatch
 
+CRITERION = "PSNR in dB minus SAM in degrees"
+"""What decides between two sets of weights: a decibel weighs as much as a degree."""
+
 _MOST_PIXELS = 4 * PART_EDGE**2
 _MOST_PATCHES = 8
 
@@ -107,5 +110,5 @@ class Figures:
 
     @property
     def score(self) -> float:
-        """What decides between two sets of weights: a decibel weighs as much as a degree."""
+        """`CRITERION`; more is better."""
         return self.psnr - self.sam

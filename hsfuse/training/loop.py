@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from hsfuse.errors import WorkError
 from hsfuse.fusion.memory import kept_memory
@@ -20,56 +22,13 @@ from hsfuse.training.distributed import Processes
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import Tensor, nn
+    from torch import Tensor
+
+    from hsfuse.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 
-_WARM = 0.03  # part of the training in which the learning rate rises
-_LEAST_RATE = 0.01  # of its maximum, at the end
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how fast to train; either `steps` or `seconds` is given."""
-
-    steps: int | None = None
-    """Optimizer steps: the same in every run."""
-
-    seconds: float | None = None
-    """Wall time, validations included: how many steps that makes depends on the machine."""
-
-    learning_rate: float = 2e-3
-    """Its maximum; it rises over the first 3 % and falls as a cosine."""
-
-    batch: int = 8
-    """Patches a step and process."""
-
-    average: float = 0.998
-    """Decay of the running mean of the weights, which is what is validated and kept."""
-
-    seed: int = 0
-    """Of everything that is drawn: step n draws from `default_rng((seed, n))`."""
-
-    validations: int = 20
-    """How many times to validate, evenly spread."""
-
-    patience: int | None = None
-    """Validations without a better one after which training stops; None for never."""
-
-    def __post_init__(self) -> None:
-        if (self.steps is None) == (self.seconds is None):
-            raise ValueError("a schedule has either steps or seconds")
-
-    def progress(self, step: int, elapsed: float) -> float:
-        """How much of the training is done, 0 to 1."""
-        done = step / self.steps if self.steps is not None else elapsed / (self.seconds or 1.0)
-        return min(done, 1.0)
-
-    def rate(self, progress: float) -> float:
-        """The learning rate at that point."""
-        rise = min((progress + 1e-3) / _WARM, 1.0)
-        fall = _LEAST_RATE + (1 - _LEAST_RATE) * 0.5 * (1 + math.cos(math.pi * progress))
-        return self.learning_rate * rise * fall
+_MOST_SKIPPED = 25  # steps in a row: in half precision gradients overflow a few times until their scale is found
 
 
 @dataclass(frozen=True)
@@ -86,14 +45,21 @@ class Validation:
 class Task(Protocol):
     """What is trained on, and how it is judged."""
 
-    def loss(self, network: nn.Module, generator: np.random.Generator, batch: int, share: slice) -> Tensor:
+    def draw(self, generator: np.random.Generator, batch: int, share: slice) -> Any:
+        """Patches of a step. Called in a thread beside the training, for one step after another.
+
+        Args:
+            generator: Draws the patches of a step, the same in every process.
+            batch: Patches of the step in all processes.
+            share: Those that are wanted.
+        """
+
+    def loss(self, network: nn.Module, drawn: Any) -> Tensor:
         """The mean over patches of their loss.
 
         Args:
-            network: To be trained.
-            generator: Draws the patches of a step, the same in every process.
-            batch: Patches of the step in all processes.
-            share: Those of this process.
+            network: To be trained; computes in the precision that was asked for.
+            drawn: What `draw` gave.
         """
 
     def validate(self, network: nn.Module) -> Validation:
@@ -130,21 +96,24 @@ class Trainer:
         """
         self.network, self.task, self.schedule = network, task, schedule
         self._processes = processes or Processes()
-        self._path, self._request, self._half = checkpoint, request, half
-        self._device = next(network.parameters()).device
+        self._path, self._request = checkpoint, request
+        self.half = half
+        """float16 or bfloat16; None for float32."""
+        self.device = next(network.parameters()).device
+        """Where the network is."""
         # Before the processes meet in `wrap`: the first of them is not to have written a new one by then.
         saved: Checkpoint | None = None
         if checkpoint is not None and checkpoint.exists():
             saved = Checkpoint.read(checkpoint, request)
             saved.check_fits(network.state_dict(), checkpoint)
         self._wrapped = self._processes.wrap(network)
-        # With torch's eps of 1e-8 Adam makes whole steps of rounding errors where a gradient is zero but for them, as
-        # that of the bias of attention's keys: results would depend on how a batch is shared out.
+        self._in_precision = _InPrecision(self._wrapped, self.device, half)
+        recipe = schedule.recipe
         self._optimizer = torch.optim.AdamW(
-            network.parameters(), lr=0.0, betas=(0.9, 0.99), eps=1e-6, weight_decay=1e-4
+            network.parameters(), lr=0.0, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay
         )
         # Half precision underflows gradients without it; float32 and bfloat16 do not need it.
-        self._scaler = torch.amp.GradScaler(self._device.type, enabled=half == torch.float16)
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=half == torch.float16)
         self.averaged = _copied(network)
         """The running mean of the weights."""
         self.best_weights = _copied(network)
@@ -157,6 +126,9 @@ class Trainer:
         """Seconds of training."""
         self.history: list[Record] = []
         """Every validation so far."""
+        self.skipped = 0
+        """Steps that changed nothing, since their loss or gradient was not finite."""
+        self._skipped_in_a_row = 0
         self._losses: list[float] = []
         if saved is not None:
             self._restore(saved)
@@ -171,17 +143,25 @@ class Trainer:
             stage: What the work is called.
 
         Raises:
-            WorkError: The loss is not finite.
+            WorkError: The loss or its gradient was not finite in many steps in a row.
         """
-        with kept_memory():
-            self._run(progress, Percent(progress, stage))
+        ahead = ThreadPoolExecutor(1, "draw")
+        try:
+            with kept_memory():
+                self._run(progress, Percent(progress, stage), ahead)
+        finally:
+            ahead.shutdown(cancel_futures=True)
 
-    def _run(self, progress: Progress, percent: Percent) -> None:
+    def _run(self, progress: Progress, percent: Percent, ahead: ThreadPoolExecutor) -> None:
         started = time.monotonic() - self.elapsed
         if not self.history:
             self._judge(progress)
+        drawn: Future[list[Any]] | None = None
         while self.progress < 1 and not self._stale():
-            self._step()
+            now = drawn or ahead.submit(self._draw, self.step)
+            more = self.schedule.progress(self.step + 1, self.elapsed) < 1
+            drawn = ahead.submit(self._draw, self.step + 1) if more else None  # while this one is computed
+            self._step(now.result())
             self.elapsed = self._agreed(time.monotonic() - started)
             percent.reach(self.progress)
             if self._due():
@@ -196,7 +176,7 @@ class Trainer:
 
     def _agreed(self, elapsed: float) -> float:
         """One clock for all processes where the clock decides."""
-        return self._processes.agree(elapsed, self._device) if self.schedule.seconds is not None else elapsed
+        return self._processes.agree(elapsed, self.device) if self.schedule.seconds is not None else elapsed
 
     def _due(self) -> bool:
         return self.progress >= 1 or self.progress * self.schedule.validations >= len(self.history)
@@ -208,32 +188,61 @@ class Trainer:
         since = next((age for age, record in enumerate(reversed(self.history)) if record.best), 0)
         return since >= patience
 
-    def _step(self) -> None:
+    def _draw(self, step: int) -> list[Any]:
+        """What this process computes of a step, part by part."""
         schedule, processes = self.schedule, self._processes
-        generator = np.random.default_rng((schedule.seed, self.step))
+        return [
+            self.task.draw(np.random.default_rng((schedule.seed, step)), schedule.batch * processes.count, part)
+            for part, _ in schedule.parts(processes.share(schedule.batch))
+        ]
+
+    def _step(self, drawn: list[Any]) -> None:
         for group in self._optimizer.param_groups:
-            group["lr"] = schedule.rate(self.progress)
+            group["lr"] = self.schedule.rate(self.progress, self.step)
         self._optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self._device.type, dtype=self._half or torch.bfloat16, enabled=self._half is not None):
-            loss = self.task.loss(
-                self._wrapped, generator, schedule.batch * processes.count, processes.share(schedule.batch)
-            )
-        if not torch.isfinite(loss):
-            raise WorkError(
-                f"the loss is not finite at step {self.step}: lower the learning rate (`learning_rate`, now "
-                f"{schedule.learning_rate:g}), or train in fp32"
-            )
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        loss = self._backward(drawn)
         self._scaler.unscale_(self._optimizer)
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self._scaler.step(self._optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.schedule.recipe.clip or math.inf)
+        told = torch.stack([loss, norm.to(loss)]).tolist()  # the one time that a step waits for the card
+        if self._processes.every(all(map(math.isfinite, told)), self.device):
+            self._scaler.step(self._optimizer)
+            self._average()
+            self._losses.append(told[0])
+            self._skipped_in_a_row = 0
+        else:
+            self._skip(*told)
         self._scaler.update()
-        self._average()
         self.step += 1
-        self._losses.append(float(loss.detach()))
+
+    def _backward(self, drawn: list[Any]) -> Tensor:
+        """The loss of a step, its gradient left at the weights: the sum over its parts."""
+        total = torch.zeros((), device=self.device)
+        shares = [share for _, share in self.schedule.parts(self._processes.share(self.schedule.batch))]
+        for index, (part, share) in enumerate(zip(drawn, shares, strict=True)):
+            with self._processes.exchanging(self._wrapped, wanted=index == len(drawn) - 1):
+                loss = self.task.loss(self._in_precision, part).float() * share
+                self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            total += loss.detach()
+        return total
+
+    def _skip(self, loss: float, norm: float) -> None:
+        """Leave the weights as they are.
+
+        Raises:
+            WorkError: That was so for many steps in a row.
+        """
+        self.skipped += 1
+        self._skipped_in_a_row += 1
+        logger.info("step %d skipped: its loss is %g, the norm of its gradient %g", self.step, loss, norm)
+        if self._skipped_in_a_row >= _MOST_SKIPPED:
+            raise WorkError(
+                f"the loss or its gradient is not finite in {self._skipped_in_a_row} steps in a row, up to step "
+                f"{self.step}: lower the learning rate (`learning_rate`, now {self.schedule.learning_rate:g}), or pass "
+                "`precision=fp32`"
+            )
 
     def _average(self) -> None:
-        decay = min(self.schedule.average, (self.step + 1) / (self.step + 10))
+        decay = min(self.schedule.recipe.average, (self.step + 1) / (self.step + 10))
         for name, value in self.network.state_dict().items():
             self.averaged[name].lerp_(value.detach(), 1 - decay)
 
@@ -248,13 +257,14 @@ class Trainer:
             self.network.train()
             self.network.load_state_dict(current)
             score, figures = judged.score, judged.figures
-        score = self._processes.agree(score, self._device)
+        score = self._processes.agree(score, self.device)
         best = not self.history or score > self.best_score
         if best:
             self.best_score = score
             self.best_weights = {name: value.clone() for name, value in self.averaged.items()}
         loss = float(np.mean(self._losses)) if self._losses else None
-        record = Record(self.step, self.elapsed, loss, self.schedule.rate(self.progress), figures, best)
+        rate = self.schedule.rate(self.progress, self.step)
+        record = Record(self.step, self.elapsed, loss, rate, figures, score, best, self.skipped)
         self._losses.clear()
         self.history.append(record)
         if self._processes.first:
@@ -268,6 +278,7 @@ class Trainer:
             self.step,
             self.elapsed,
             self.best_score,
+            self.skipped,
             self._scaler.state_dict(),
             tuple(self.history),
             _copied(self.network),
@@ -278,10 +289,11 @@ class Trainer:
 
     def _restore(self, state: Checkpoint) -> None:
         self.step, self.elapsed, self.best_score = state.step, state.elapsed, state.best_score
+        self.skipped = state.skipped
         self.history = list(state.history)
         self.network.load_state_dict(state.network)
         self.averaged, self.best_weights = (
-            {name: value.to(self._device) for name, value in weights.items()}
+            {name: value.to(self.device) for name, value in weights.items()}
             for weights in (state.averaged, state.best_weights)
         )
         groups = self._optimizer.state_dict()["param_groups"]
@@ -289,6 +301,18 @@ class Trainer:
         if self._scaler.is_enabled():
             self._scaler.load_state_dict(state.loss_scale)
         logger.info("resumed at step %d, %.0f s", self.step, self.elapsed)
+
+
+class _InPrecision(nn.Module):
+    """A network in half precision, and nothing beside it: losses and what patches are made of stay in float32."""
+
+    def __init__(self, network: nn.Module, device: torch.device, half: torch.dtype | None) -> None:
+        super().__init__()
+        self._network, self._device, self._half = network, device, half
+
+    def forward(self, *inputs: Any) -> Any:
+        with torch.autocast(self._device.type, dtype=self._half or torch.bfloat16, enabled=self._half is not None):
+            return self._network(*inputs)
 
 
 def _copied(network: nn.Module) -> dict[str, Tensor]:

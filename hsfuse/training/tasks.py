@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -17,7 +17,7 @@ from hsfuse.fusion.band_network import FittedBandNetwork
 from hsfuse.fusion.compute import to_device
 from hsfuse.fusion.network import FittedNetwork, SubspaceCorrection
 from hsfuse.models.bands import band_units
-from hsfuse.training.episodes import Episode, ErrorUnits, Placement, cut_batch, make_episode
+from hsfuse.training.episodes import Batch, Episode, ErrorUnits, Placement, cut_batch, make_episode
 from hsfuse.training.held_back import Figures, HeldBack
 from hsfuse.training.loop import Validation
 from hsfuse.training.objective import band_loss, relative_loss
@@ -34,16 +34,17 @@ if TYPE_CHECKING:
     from hsfuse.scenes import PixelWindow
 
 _Loaded = TypeVar("_Loaded")
+_Batch = TypeVar("_Batch")
 
 _SAMPLED_PARTS = 8  # on which statistics of a scene are fitted
 _DRAWS = 4  # of a patch, until one has valid pixels
 
 
-class ReducedTask(ABC, Generic[_Loaded]):
+class ReducedTask(ABC, Generic[_Loaded, _Batch]):
     """Patches of the training part of every scene; the rest judges.
 
     Parts of scenes are read when a patch of theirs is drawn, and kept while there is memory. PairPatch i of step n is
-    drawn from a generator of its own, so that a batch may be shared by any number of processes.
+    drawn from a generator of its own, so that a batch may be shared by any number of processes, and computed in parts.
     """
 
     _held_back_edge = 256
@@ -94,10 +95,14 @@ class ReducedTask(ABC, Generic[_Loaded]):
         each = max(window.width * window.height for _, window in self.parts) * self._bytes_a_pixel()
         self._load = lru_cache(maxsize=max(memory // each, 1))(self._read)
 
-    def loss(self, network: nn.Module, generator: np.random.Generator, batch: int, share: slice) -> Tensor:
-        """The mean over this process's patches of a step."""
+    def draw(self, generator: np.random.Generator, batch: int, share: slice) -> _Batch:
+        """The patches of a step that are wanted, in the CPU's memory."""
         seeds = generator.integers(2**63, size=batch)[share]
-        return self._loss(network, [np.random.default_rng(seed) for seed in seeds])
+        return self._cut([self._drawn(np.random.default_rng(seed)) for seed in seeds])
+
+    def loss(self, network: nn.Module, drawn: _Batch) -> Tensor:
+        """The mean over patches."""
+        return self._loss(network, to_device(drawn, self.device))
 
     def validate(self, network: nn.Module) -> Validation:
         """PSNR, SAM and ERGAS on what is held back.
@@ -162,15 +167,19 @@ class ReducedTask(ABC, Generic[_Loaded]):
         """Where the truth is known, (H, W)."""
 
     @abstractmethod
-    def _loss(self, network: nn.Module, generators: Sequence[np.random.Generator]) -> Tensor:
-        """The mean over patches, one a generator."""
+    def _cut(self, drawn: Sequence[tuple[_Loaded, Placement]]) -> _Batch:
+        """Patches out of parts of scenes."""
+
+    @abstractmethod
+    def _loss(self, network: nn.Module, batch: _Batch) -> Tensor:
+        """The mean over patches, all of it on the task's device."""
 
     @abstractmethod
     def _fitted(self, network: nn.Module, index: int) -> FittedMethod:
         """The network as a method that knows a scene."""
 
 
-class SubspaceTask(ReducedTask[Episode]):
+class SubspaceTask(ReducedTask[Episode, Batch]):
     """Coefficients of each scene's own spectral subspace."""
 
     def __init__(
@@ -217,15 +226,34 @@ class SubspaceTask(ReducedTask[Episode]):
     def _valid(self, loaded: Episode) -> Tensor:
         return loaded.valid
 
-    def _loss(self, network: nn.Module, generators: Sequence[np.random.Generator]) -> Tensor:
-        drawn = [self._drawn(generator) for generator in generators]
-        return relative_loss(network, to_device(cut_batch(drawn), self.device))
+    def _cut(self, drawn: Sequence[tuple[Episode, Placement]]) -> Batch:
+        return cut_batch(drawn)
+
+    def _loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        return relative_loss(network, batch)
 
     def _fitted(self, network: nn.Module, index: int) -> FittedMethod:
         return FittedNetwork(SubspaceCorrection(network, self._coefficients), self.estimates[index], trust=1.0)
 
 
-class BandsTask(ReducedTask["WaldBlock"]):
+@dataclass(frozen=True)
+class BandsBatch:
+    """Patches of bands."""
+
+    hsi: Tensor
+    """Y, (B, C, h, w)."""
+
+    msi: Tensor
+    """P, (B, c, H, W)."""
+
+    truth: Tensor
+    """X, (B, C, H, W)."""
+
+    valid: Tensor
+    """Where it is known, bool (B, H, W)."""
+
+
+class BandsTask(ReducedTask["WaldBlock", BandsBatch]):
     """The bands themselves."""
 
     _held_back_edge = 64  # a network on bands holds hundreds of kilobytes a pixel
@@ -277,25 +305,22 @@ class BandsTask(ReducedTask["WaldBlock"]):
     def _valid(self, loaded: WaldBlock) -> Tensor:
         return loaded.valid
 
-    def _loss(self, network: nn.Module, generators: Sequence[np.random.Generator]) -> Tensor:
-        drawn = [self._drawn(generator) for generator in generators]
-        hsi, msi, truth, valid = (
-            torch.stack(images).to(self.device)
-            for images in zip(
-                *(
-                    (
-                        place.cut(part.patch.hsi, 1),
-                        place.cut(part.patch.msi, self.ratio),
-                        place.cut(part.truth, self.ratio),
-                        place.cut(part.valid, self.ratio),
-                    )
-                    for part, place in drawn
-                ),
-                strict=True,
+    def _cut(self, drawn: Sequence[tuple[WaldBlock, Placement]]) -> BandsBatch:
+        patches = (
+            (
+                place.cut(part.patch.hsi, 1),
+                place.cut(part.patch.msi, self.ratio),
+                place.cut(part.truth, self.ratio),
+                place.cut(part.valid, self.ratio),
             )
+            for part, place in drawn
         )
+        return BandsBatch(*(torch.stack(images) for images in zip(*patches, strict=True)))
+
+    def _loss(self, network: nn.Module, batch: BandsBatch) -> Tensor:
         unit = self._hsi_units[1].to(self.device)
-        return band_loss(network, (hsi, msi, truth, valid), unit, squared=self._squared)
+        images = (batch.hsi, batch.msi, batch.truth, batch.valid)
+        return band_loss(network, images, unit, squared=self._squared)
 
     def _fitted(self, network: nn.Module, index: int) -> FittedMethod:  # noqa: ARG002 (one for all scenes)
         return FittedBandNetwork(network)

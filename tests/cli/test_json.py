@@ -42,6 +42,7 @@ def test_fuse(hsfuse: RunHere, known_pair: list[str], tmp_path: Path) -> None:
     assert {key: content[key] for key in facts} == facts
     assert 0 < content["seconds"] < 60
     assert 50 < content["peak_memory_mb"] < 10_000
+    assert content["peak_device_memory_mb"] is None  # classical, on the CPU
 
 
 def test_fuse_names_the_file_of_standard_deviations(hsfuse: RunHere, known_pair: list[str], tmp_path: Path) -> None:
@@ -242,6 +243,7 @@ def test_compare(hsfuse: RunHere, known_pair: list[str], tmp_path: Path) -> None
         assert set(method["metrics"]) == {"psnr", "sam", "ergas", "rmse", "cc", "uiqi", "ssim"}
         assert method["seconds"] > 0
         assert method["peak_memory_mb"] is None or method["peak_memory_mb"] > 50
+        assert (method["peak_device_memory_mb"], method["device"], method["precision"]) == (None, "cpu", "fp32")
         assert (method["weights"], method["error"]) == (None, None)
     assert (content["resolution"], content["ratio"], content["bands"], content["pixels"]) == ("reduced", 3, 200, 48**2)
     assert content["best"]["psnr"] != ["bicubic"]

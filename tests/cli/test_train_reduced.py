@@ -68,6 +68,9 @@ def test_a_training_tells_how_it_goes_and_ends_with_a_table(hsfuse: RunHere, wor
     lines = [line for line in ended.stderr.splitlines() if line.startswith("step ")]
     assert lines[0].startswith("step 0, 0 s: validation PSNR ")
     assert lines[0].endswith(", the best so far")
+    assert ", score " in lines[0]
+    assert ended.stderr.startswith("score: PSNR in dB minus SAM in degrees on what is held back")
+    assert "score: PSNR in dB minus SAM in degrees; the weights with the largest are kept" in ended.stdout
     assert lines[1].startswith("step 1, ")
     assert ": loss " in lines[1]
     for name in ("PSNR dB", "SAM °", "ERGAS", "bicubic", "gsa", "mtf-glp", "cnmf", "hysure", "before training"):
@@ -89,7 +92,9 @@ def test_one_json_object(hsfuse: RunHere, words: list[str], tmp_path: Path) -> N
     assert ended.status == 0, ended.stderr
     content = json.loads(ended.stdout)
     facts = {"output": str(output), "model": "ssrfn", "spectral": "full", "start": "new weights", "steps": 1,
-             "log": str(tmp_path / "w.csv"), "interrupted": False}  # fmt: skip
+             "log": str(tmp_path / "w.csv"), "interrupted": False, "skipped": 0, "peak_device_memory_mb": None,
+             "criterion": "PSNR in dB minus SAM in degrees"}  # fmt: skip
+    assert content["peak_memory_mb"] > 50
     assert {key: content[key] for key in facts} == facts
     assert set(content["validation"]["trained"]) == {"psnr", "sam", "ergas"}
     assert content["validation"]["gsa"]["psnr"] > content["validation"]["bicubic"]["psnr"]
@@ -119,6 +124,10 @@ def test_lists_of_many_are_shown_by_their_ends(hsfuse: RunHere, tmp_path: Path) 
         (["--init", "universal"], 2, "there are no universal weights for ssrfn with --spectral full"),
         (["--window", "0,0,20,20"], 2, "needs at least 42"),
         (["--val", "0.9"], 2, "--val"),
+        (["--accumulate", "2"], 2, "a batch of 1 cannot be computed in 2 parts: pass a smaller --accumulate"),
+        (["--ablate", "bsru"], 2, "ssrfn has no --ablate 'bsru': choose one of dfe-mamba, cfe-mamba, mamba, cnn, spar"),
+        (["--optimizer", "sgd"], 2, "is not one of 'default', 'paper'"),
+        (["--device", "cuda:7"], 2, "no CUDA device that torch can use: pass --device cpu"),
         (["--steps", "20", "--lr", "1e30"], 1, "is not finite"),
     ],
 )
@@ -140,6 +149,7 @@ def test_ctrl_c_keeps_the_best_weights_so_far(words: list[str], tmp_path: Path) 
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=ENVIRONMENT
     ) as process:
         assert process.stderr is not None
+        assert process.stderr.readline().startswith("score: ")
         assert process.stderr.readline().startswith("train")
         assert process.stderr.readline().startswith("step 0, ")
         time.sleep(0.5)
@@ -150,6 +160,7 @@ def test_ctrl_c_keeps_the_best_weights_so_far(words: list[str], tmp_path: Path) 
     assert "Traceback" not in err
     assert err.splitlines()[-1] == "interrupted: the best weights so far were kept; --resume goes on"
     assert "w.safetensors: ssrfn, " in " ".join(out.split())
+    assert all(name in out for name in ("bicubic", "gsa", "bayes"))  # what it is worth is told all the same
     open_weights(tmp_path / "w.safetensors").network()
     assert (tmp_path / "w.checkpoint.safetensors").exists()
 

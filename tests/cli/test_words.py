@@ -197,7 +197,7 @@ def test_the_block_cache_is_given_as_gdal_takes_it(hsfuse: RunHere, known_pair: 
         (["--ratio", "1"], "is not in the range 2<=x<=20"),
         (["--tile", "0"], "is not in the range x>=1"),
         (["--tile", "9", "--overlap", "5"], "a tile of 9 HSI pixels is too small"),
-        (["--precision", "int4"], "is not one of 'auto', 'fp32', 'bf16', 'fp16'"),
+        (["--precision", "int4"], "is not one of 'auto', 'fp32', 'tf32', 'bf16', 'fp16'"),
         (["--device", "abacus"], "'abacus' is no device"),
         (["--model", "magic"], "there is no model 'magic'"),
         (["--srf", "nosuchsensor"], "nosuchsensor: no such file and no known sensor"),

@@ -126,10 +126,23 @@ NOUNS = {
     "compute": (Compute, ("device", "precision", "memory")),
     "tiling": (Tiling, ("tile", "overlap")),
     "form": (OutputFormat, ("dtype", "nodata", "creation_options")),
-    "network": (NetworkRequest, ("spectral", "init", "preset")),
+    "network": (NetworkRequest, ("spectral", "init", "preset", "ablate")),
     "plan": (
         TrainingPlan,
-        ("epochs", "steps", "seconds", "batch", "patch", "learning_rate", "val", "patience"),
+        (
+            "epochs",
+            "steps",
+            "seconds",
+            "batch",
+            "patch",
+            "learning_rate",
+            "val",
+            "patience",
+            "optimiser",
+            "accumulate",
+            "gradient_checkpointing",
+            "deterministic",
+        ),
     ),
 }
 

@@ -301,3 +301,5 @@ def test_the_precision_asked_for_is_that_of_networks_alone(pair: KnownPair) -> N
     """bf16 would cost cnmf more than a decibel."""
     whole, half = (run(pair, methods=("gsa", "mtf-glp-subspace"), precision=name) for name in ("fp32", "bf16"))
     assert scores_of(whole) == scores_of(half)
+    assert half.precision == "bf16"
+    assert {(entry.device, entry.precision) for entry in half.entries} == {("cpu", "fp32")}

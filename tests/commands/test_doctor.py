@@ -88,7 +88,9 @@ def test_a_backend_that_does_not_exist_is_a_problem_not_a_failure(
 def test_a_machine_without_anything_fast_is_told_what_to_install() -> None:
     gdal = GdalReport("3.10.3", "1.4.4", dict.fromkeys(DRIVERS, True), "by band", True)
     assert _problems(ScanReport("numba", "", {}), gdal) == []
-    assert "install numba" in _problems(ScanReport("reference", "the first that works on cpu", {}), gdal)[0]
+    slow = ScanReport("reference", "the first that works on cuda:0", {"triton": "it fails when tried (no compiler)"})
+    assert "install numba" in _problems(slow, gdal)[0]
+    assert "no compiler" in _problems(slow, gdal)[0]
 
 
 def test_the_table_for_people_and_the_json_agree(

@@ -20,7 +20,8 @@ from hsfuse.errors import OutputError, RequestError, WeightsError, WorkError
 from hsfuse.models.weights import open_weights
 from hsfuse.pairs.pair import PairRequest
 from hsfuse.scenes import PixelWindow
-from hsfuse.training.start import NetworkRequest
+from hsfuse.training.objective import band_loss
+from hsfuse.training.start import ABLATIONS, NetworkRequest
 
 from .conftest import as_nouns
 
@@ -75,6 +76,8 @@ class Watches:
             raise KeyboardInterrupt
 
     def note(self, sentence: str) -> None:
+        if not sentence.startswith("step "):
+            return
         self.records.append(sentence)
         if len(self.records) == self._judged:
             raise KeyboardInterrupt
@@ -98,7 +101,11 @@ def test_every_network_is_trained_and_tells_what_it_is(trained: TrainResult, cro
     assert card.trained_on == ("north-hsi.tif with north-msi.tif",)
     assert card.validated_on == ("north-hsi.tif, a part that was held back",)
     assert (card.seed, card.data_licence, card.steps) == (7, "[CC-BY 3.0]", trained.best_step)
-    assert card.preset == ("tiny" if trained.model == "ssrfn" else "")
+    assert card.preset == {("mgdunlss", "subspace"): "base", ("mgdunlss", "full"): "paper"}.get(
+        (trained.model, trained.spectral), "tiny"
+    )
+    if card.preset == "paper":
+        assert (card.config["share_stages"], card.config["stages"]) == (True, 5)
     figures = trained.validation["trained"]
     assert card.validation == {"psnr": figures.psnr, "sam": figures.sam, "ergas": figures.ergas}
     if trained.spectral == "full":
@@ -127,7 +134,12 @@ def test_the_log_has_every_validation_and_nothing_else_is_left(trained: TrainRes
     with trained.log.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == [0, 1, 2, 3]
-    assert set(rows[0]) == {"step", "elapsed", "loss", "learning_rate", "psnr", "sam", "ergas", "best"}
+    assert set(rows[0]) == {
+        "step", "elapsed", "loss", "learning_rate", "psnr", "sam", "ergas", "score", "best", "skipped",
+    }  # fmt: skip
+    for row in rows:
+        assert float(row["score"]) == pytest.approx(float(row["psnr"]) - float(row["sam"]))
+        assert row["skipped"] == "0"
     assert rows[0]["loss"] == ""
     assert float(rows[-1]["loss"]) > 0
     last_best = [row for row in rows if row["best"] == "1"][-1]
@@ -201,7 +213,7 @@ def test_a_training_that_was_interrupted_goes_on_to_the_same_weights(
     first = train(crops[:1], output, progress=Watches(step=7), **choices)  # after it, before it is validated
     assert first.interrupted
     assert (first.steps, first.best_step) == (7, 6)
-    assert list(first.validation) == ["before training", "trained"]
+    assert list(first.validation) == [*OPPONENTS, "before training", "trained"]
     assert (tmp_path / "w.checkpoint.safetensors").exists()
     open_weights(output).network()  # the best so far
 
@@ -276,7 +288,7 @@ def test_universal_weights_are_what_the_subspace_starts_from(crops: Crops, tmp_p
     assert result.start == "mgdunlss-universal"
     universal, card = show_weights("mgdunlss-universal").card, show_weights(str(result.output)).card
     assert set(card.ratios) == {3, *universal.ratios}
-    assert card.config == universal.config
+    assert card.config | universal.config == card.config  # settings that are newer than the file are named too
 
 
 @pytest.mark.parametrize(
@@ -289,8 +301,13 @@ def test_universal_weights_are_what_the_subspace_starts_from(crops: Crops, tmp_p
         ({"model": "ssrfn", "init": "mgdunlss-universal"}, "of mgdunlss with `spectral=subspace`, not of ssrfn"),
         ({"spectral": "full", "init": "mgdunlss-universal"}, "not of mgdunlss with `spectral=full`"),
         ({"init": "nowhere.safetensors"}, "nowhere.safetensors: cannot be read"),
-        ({"preset": "tiny"}, "`preset` is for a new ssrfn"),
-        ({"model": "ssrfn", "preset": "huge", "init": "none"}, "no preset 'huge'"),
+        ({"preset": "tiny", "init": "universal"}, "`preset` is for a new network: pass `init=none` with it"),
+        ({"ablate": "nlss", "init": "universal"}, "`ablate` is for a new network"),
+        ({"model": "ssrfn", "preset": "huge", "init": "none"}, "ssrfn has no `preset` 'huge': choose one of paper, "),
+        ({"preset": "small"}, "mgdunlss has no `preset` 'small': choose one of paper, paper-unshared, base, tiny"),
+        ({"ablate": "mamba"}, "mgdunlss has no `ablate` 'mamba': choose one of bsru, nlss"),
+        ({"optimiser": "sgd"}, "`optimiser` is 'sgd': choose default or paper"),
+        ({"accumulate": 3, "batch": 2}, "a batch of 2 cannot be computed in 3 parts"),
         ({"steps": 3, "seconds": 5.0}, "say the same thing: give one of them"),
         ({"epochs": 1, "steps": 3}, "say the same thing: give one of them"),
         ({"window": PixelWindow(0, 0, 30, 20)}, r"has 30×18 pixels .*needs at least 42"),
@@ -350,3 +367,68 @@ def test_a_method_that_cannot_serve_the_patches_is_named(crops: Crops, tmp_path:
     named = {warning.split(" failed: ")[0] for warning in result.warnings if " failed: " in warning}
     assert named | set(result.validation) >= set(OPPONENTS)
     assert result.output.exists()
+
+
+# --- memory, the papers' way ---
+
+
+def test_less_memory_trains_the_same_weights(uninterrupted: Path, crops: Crops, tmp_path: Path) -> None:
+    """In parts, with activations computed again, by deterministic algorithms."""
+    choices = {**QUICK, "steps": 4, "batch": 4}
+    whole = train(crops[:1], tmp_path / "a.safetensors", **choices)
+    thrifty = train(
+        crops[:1], tmp_path / "b.safetensors", accumulate=3, gradient_checkpointing=True, deterministic=True, **choices
+    )
+    assert whole.best_step == thrifty.best_step > 0
+    ours, theirs = tensors(whole.output), tensors(thrifty.output)
+    assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 1e-5
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+ABLATED = [
+    *(("mgdunlss", name, {"preset": "tiny"}) for name in ("bsru", "nlss")),
+    *(("ssrfn", name, {}) for name in ("dfe-mamba", "cfe-mamba", "mamba", "cnn", "spar", "sper", "cfe-scm")),
+]
+
+
+@pytest.mark.parametrize(("model", "part", "changes"), ABLATED)
+@pytest.mark.parametrize("spectral", ["subspace", "full"])
+def test_what_the_papers_leave_out_can_be_left_out(
+    model: str, part: str, changes: dict[str, Any], spectral: str, crops: Crops, tmp_path: Path
+) -> None:
+    choices = {"preset": "tiny", "model": model, "spectral": spectral, "steps": 1, **changes}
+    result = train(crops[:1], tmp_path / "w.safetensors", ablate=part, **choices)
+    card = open_weights(result.output).card
+    assert card.preset == f"tiny without {part}"
+    assert {name: card.config[name] for name in ABLATIONS[model][part]} == ABLATIONS[model][part]
+    assert (result.start, result.spectral) == ("new weights", spectral)
+
+
+def test_the_papers_optimiser_brings_its_batch_rate_and_epochs(crops: Crops, tmp_path: Path) -> None:
+    choices = {"steps": None, "batch": None, "optimiser": "paper", "model": "mgdunlss", "preset": "tiny"}
+    result = train(crops[:1], tmp_path / "w.safetensors", progress=Watches(judged=2), **choices)
+    assert result.interrupted
+    with result.log.open(encoding="utf-8") as file:
+        found = list(csv.DictReader(file))[-1]
+    # 100 epochs of one step each, validated 20 times; the rate is halved once then
+    assert (int(found["step"]), float(found["learning_rate"])) == (5, 5e-4)
+
+
+def test_steps_that_were_skipped_are_told_at_the_end(
+    crops: Crops, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def now_and_then(*given: Any, **settings: Any) -> torch.Tensor:
+        calls.append(1)
+        loss = band_loss(*given, **settings)
+        return loss * float("inf") if len(calls) == 2 else loss
+
+    monkeypatch.setattr("hsfuse.training.tasks.band_loss", now_and_then)
+    result = train(crops[:1], tmp_path / "w.safetensors", **QUICK)
+    assert (result.steps, result.skipped) == (3, 1)
+    told = "1 of 3 steps were skipped, since their loss or gradient was not finite"
+    assert told in result.warnings
+    with result.log.open(encoding="utf-8") as file:
+        assert [row["skipped"] for row in csv.DictReader(file)] == ["0", "0", "1", "1"]
+    assert all(torch.isfinite(value).all() for value in tensors(result.output).values())

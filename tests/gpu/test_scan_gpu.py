@@ -1,11 +1,14 @@
-"""The selective scan on a CUDA device: parity, speed against mamba-ssm, memory."""
+"""The selective scan on a CUDA device: parity, a second card, speed against mamba-ssm, memory."""
 
 from __future__ import annotations
+
+import math
 
 import pytest
 import torch
 from torch import Tensor
 
+from hsfuse.errors import RequestError
 from hsfuse.scan import available_backends, explain_backend, selective_scan
 
 pytestmark = [
@@ -16,12 +19,14 @@ pytestmark = [
 Operands = dict[str, Tensor]
 
 
-def make_operands(batch: int, channels: int, length: int, states: int, dtype: torch.dtype = torch.float32) -> Operands:
+def make_operands(
+    batch: int, channels: int, length: int, states: int, dtype: torch.dtype = torch.float32, device: str = "cuda"
+) -> Operands:
     """Random operands on the card; A, D and the bias in float32 as a model has them."""
     torch.manual_seed(0)
 
     def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, device="cuda")
+        return torch.randn(*shape, device=device)
 
     moving = {
         "u": normal(batch, channels, length),
@@ -31,20 +36,39 @@ def make_operands(batch: int, channels: int, length: int, states: int, dtype: to
         "z": normal(batch, channels, length),
     }
     fixed = {
-        "A": -4 * torch.rand(channels, states, device="cuda"),
+        "A": -4 * torch.rand(channels, states, device=device),
         "D": normal(channels),
         "delta_bias": normal(channels),
     }
     return {**{name: tensor.to(dtype) for name, tensor in moving.items()}, **fixed}
 
 
-def scan(operands: Operands) -> dict[str, Tensor]:
-    """Output and gradients with the backend of the environment."""
+def scan(operands: Operands, *, state: bool = False) -> dict[str, Tensor]:
+    """Output and gradients with the backend of the environment; with ``state`` those through the last state too."""
     leaves = {name: operand.detach().requires_grad_() for name, operand in operands.items()}
-    y = selective_scan(**leaves, delta_softplus=True)
-    weights = torch.linspace(-1, 1, y.numel(), device="cuda").reshape(y.shape).to(y)
-    gradients = torch.autograd.grad((y * weights).sum(), list(leaves.values()))
-    return {"y": y.detach(), **dict(zip(leaves, gradients, strict=True))}
+    if state:
+        y, last = selective_scan(**leaves, delta_softplus=True, return_last_state=True)
+        named = {"y": y, "last": last}
+    else:
+        named = {"y": selective_scan(**leaves, delta_softplus=True)}
+    weights = {k: torch.linspace(-1, 1, v.numel(), device=v.device).reshape(v.shape).to(v) for k, v in named.items()}
+    total = sum(((named[k] * weights[k]).double().sum() for k in named), torch.zeros((), device=operands["u"].device))
+    gradients = torch.autograd.grad(total, list(leaves.values()))
+    return {**{k: v.detach() for k, v in named.items()}, **dict(zip(leaves, gradients, strict=True))}
+
+
+def worst(result: dict[str, Tensor], truth: dict[str, Tensor]) -> tuple[float, str]:
+    """The largest deviation, as a fraction of the largest true value, and where it is; NaN is infinite."""
+    errors = [
+        (float((result[name].double() - true).abs().max() / true.abs().max()), name) for name, true in truth.items()
+    ]
+    return max((math.inf if math.isnan(error) else error, name) for error, name in errors)
+
+
+def needs(backend: str) -> None:
+    """Skip the test, with the reason, where the backend does not work."""
+    if missing := available_backends("cuda")[backend]:
+        pytest.skip(missing)
 
 
 def milliseconds(function: object, *arguments: object) -> float:
@@ -81,33 +105,67 @@ def test_a_card_never_falls_back_to_the_reference() -> None:
 def test_parity_with_the_reference(
     backend: str, shape: tuple[int, ...], dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    missing = available_backends("cuda")[backend]
-    if missing:
-        pytest.skip(missing)
+    needs(backend)
     operands = make_operands(*shape, dtype)
     monkeypatch.setenv("HSFUSE_SCAN", backend)
     result = scan(operands)
+    assert result["y"].dtype == dtype
     monkeypatch.setenv("HSFUSE_SCAN", "reference")
-    truth = scan({name: operand.double() for name, operand in operands.items()})
-    for name, expected in truth.items():
-        error = (result[name].double() - expected).abs().max() / expected.abs().max()
-        assert error < tolerance, f"{name}: {error:.1e}"
+    error, name = worst(result, scan({name: operand.double() for name, operand in operands.items()}))
+    assert error < tolerance, f"{name}: {error:.1e}"
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float16, 4e-3)])
+def test_the_last_state_has_its_gradient(dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("triton")
+    monkeypatch.delenv("HSFUSE_SCAN", raising=False)
+    assert explain_backend("cuda", state_gradient=True).name == "triton"
+    operands = make_operands(2, 6, 700, 5, dtype)
+    result = scan(operands, state=True)
+    monkeypatch.setenv("HSFUSE_SCAN", "reference")
+    error, name = worst(result, scan({name: operand.double() for name, operand in operands.items()}, state=True))
+    assert error < tolerance, f"{name}: {error:.1e}"
+
+
+def test_mamba_ssm_refuses_the_gradient_that_it_would_leave_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("mamba_ssm")
+    monkeypatch.setenv("HSFUSE_SCAN", "mamba_ssm")
+    operands = make_operands(1, 2, 9, 3)
+    with torch.no_grad():
+        selective_scan(**operands, return_last_state=True)
+    with pytest.raises(RequestError, match="last state has no gradient"):
+        scan(operands, state=True)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there is no second CUDA device")
+@pytest.mark.parametrize("backend", ["triton", "mamba_ssm"])
+def test_a_second_card_scans_its_own_tensors(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = available_backends("cuda:1")[backend]
+    if missing:
+        pytest.skip(missing)
+    monkeypatch.setenv("HSFUSE_SCAN", backend)
+    with torch.cuda.device(0):
+        first, second = (scan(make_operands(1, 8, 500, 16, device=f"cuda:{card}")) for card in (0, 1))
+    monkeypatch.setenv("HSFUSE_SCAN", "reference")
+    doubled = {k: v.double() for k, v in make_operands(1, 8, 500, 16, device="cuda:1").items()}
+    assert all(tensor.device.index == 1 for tensor in second.values())
+    assert all(tensor.device.index == 0 for tensor in first.values())
+    assert worst(second, scan(doubled))[0] < 1e-5
 
 
 def test_gradients_repeat_bit_by_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("triton")
     monkeypatch.setenv("HSFUSE_SCAN", "triton")
     operands = make_operands(2, 64, 3000, 16)
     first, second = scan(operands), scan(operands)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("length", [4096, 65_536])
+@pytest.mark.parametrize(("channels", "length"), [(128, 4096), (128, 65_536), (640, 36_864)])
 @pytest.mark.parametrize("work", ["forward", "forward and backward"])
-def test_no_slower_than_mamba_ssm(length: int, work: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = available_backends("cuda")["mamba_ssm"]
-    if missing:
-        pytest.skip(missing)
-    operands = make_operands(1, 128, length, 64, torch.float16)
+def test_no_slower_than_mamba_ssm(channels: int, length: int, work: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("mamba_ssm")
+    operands = make_operands(1, channels, length, 64, torch.float16)
     times = {}
     for backend in ("triton", "mamba_ssm"):
         monkeypatch.setenv("HSFUSE_SCAN", backend)
@@ -120,6 +178,7 @@ def test_no_slower_than_mamba_ssm(length: int, work: str, monkeypatch: pytest.Mo
 
 
 def test_memory_stays_far_below_length_times_channels_times_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("triton")
     monkeypatch.setenv("HSFUSE_SCAN", "triton")
     operands = make_operands(1, 128, 65_536, 64)
     scan(operands)

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from hsfuse.errors import RequestError
 from hsfuse.imaging import BlurDecimate, PointSpread
 from hsfuse.models.attention import CrissCrossAttention
 from hsfuse.models.mgdunlss import (
+    ABLATIONS,
     BSRU,
     LearnedImaging,
     MGDuNLSSConfig,
@@ -88,6 +90,36 @@ def test_the_papers_network_fuses_bands_of_any_size_of_image(share):
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
+def test_the_papers_preset_has_one_fusion_module_for_all_stages():
+    networks = {
+        name: MGDuNLSSNet(MGDuNLSSConfig.preset(name, bands=6, msi_bands=3, ratio=2))
+        for name in ("paper", "paper-unshared")
+    }
+    assert {name: len(network.fusion) for name, network in networks.items()} == {"paper": 1, "paper-unshared": 5}
+    assert all(network.config.stages == 5 for network in networks.values())
+    with pytest.raises(RequestError, match="no preset 'huge': choose one of paper, paper-unshared, base, tiny"):
+        SubspaceMGDuNLSSConfig.preset("huge")
+
+
+def test_ablations_of_table_vi_leave_out_what_they_say():
+    def kinds(**changes):
+        network = MGDuNLSSNet(MGDuNLSSConfig.preset("tiny", bands=6, msi_bands=3, ratio=2, **changes))
+        fused = network(torch.randn(1, 6, 3, 3), torch.randn(1, 3, 6, 6))
+        assert fused.shape == (1, 6, 6, 6)
+        inputs, condition = subspace_case()
+        config = SubspaceMGDuNLSSConfig.preset("tiny", **changes | {"subspace": 4})
+        assert SubspaceMGDuNLSSNet(config)(inputs, condition).shape == inputs.initial.shape
+        return tuple(
+            sum(isinstance(module, kind) for module in network.modules()) for kind in (BSRU, CrissCrossAttention)
+        )
+
+    assert kinds() == (4, 2)
+    assert kinds(**ABLATIONS["bsru"]) == (0, 2)
+    assert kinds(**ABLATIONS["nlss"]) == (4, 0)
+    with pytest.raises(RequestError, match="without BSRU and without NLSS has nothing left"):
+        SubspaceMGDuNLSSConfig(recurrence=False, attention=False)
+
+
 def subspace_case(batch=2, size=4, ratio=3):
     blur = BlurDecimate(PointSpread.gaussian(ratio, 1.0))
     inputs = SubspaceInputs(
@@ -102,6 +134,23 @@ def test_an_untrained_subspace_network_is_the_linear_estimate():
     inputs, condition = subspace_case()
     network = SubspaceMGDuNLSSNet(SubspaceMGDuNLSSConfig(subspace=4, stages=2, features=8))
     torch.testing.assert_close(network(inputs, condition), inputs.initial)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_network_says_the_same_with_and_without_gradients(half):
+    """Under autocast only convolutions are in bfloat16."""
+    torch.manual_seed(0)
+    network = SubspaceMGDuNLSSNet(SubspaceMGDuNLSSConfig(subspace=4, stages=2))
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    inputs, condition = subspace_case()
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+        with torch.no_grad():
+            compiled = network(inputs, condition)
+        expected = network(inputs, condition)
+    assert expected.requires_grad
+    correction = float((expected.detach() - inputs.initial).std())
+    assert float((compiled - expected.detach()).abs().max()) < (0.1 if half else 1e-4) * correction
 
 
 def test_corrections_are_in_units_of_the_residual():

@@ -45,7 +45,7 @@ def record(step, *, best):
 def test_the_course_of_a_training_is_drawn(tmp_path, steps):
     pytest.importorskip("matplotlib", reason="needs the report extra")
     history = [record(step, best=step != 20) for step in steps]
-    plot_training(tmp_path / "a.png", history, {"gsa": 28.0, "trained": 31.0})
+    plot_training(tmp_path / "a.png", history, {"gsa": {"psnr": 28.0, "sam": 3.0}, "bayes": {"psnr": 31.0, "sam": 2.0}})
     plot_training(tmp_path / "b.png", history, {})
     first, second = ((tmp_path / name).read_bytes() for name in ("a.png", "b.png"))
     assert first.startswith(b"\x89PNG")

@@ -14,11 +14,15 @@ import torch
 from hsfuse.errors import RequestError
 from hsfuse.scan import BACKENDS, available_backends, explain_backend, selective_scan
 from hsfuse.scan.backends import _choose
+from hsfuse.scan.probe import trouble_with
+from hsfuse.scan.reference import scan_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
+
+    from hsfuse.scan.arguments import ScanArguments
 
     Make = Callable[..., dict[str, Tensor]]
     Choose = Callable[[str], None]
@@ -34,6 +38,54 @@ def test_every_backend_says_whether_it_works() -> None:
     available = available_backends("cpu")
     assert tuple(available) == BACKENDS
     assert available["reference"] == ""
+
+
+def test_a_backend_that_fails_or_errs_when_tried_is_refused() -> None:
+    cpu = torch.device("cpu")
+    assert trouble_with(scan_reference, cpu) == ""
+
+    def broken(arguments: ScanArguments) -> tuple[Tensor, Tensor]:
+        raise RuntimeError(f"no compiler\nfor {arguments.u.device}")
+
+    def wrong(arguments: ScanArguments) -> tuple[Tensor, Tensor]:
+        y, last = scan_reference(arguments)
+        return y, last * 1.01
+
+    def full(arguments: ScanArguments) -> tuple[Tensor, Tensor]:
+        raise torch.OutOfMemoryError(f"{arguments.u.device} is full")
+
+    assert trouble_with(broken, cpu) == "it fails when tried (RuntimeError: no compiler for cpu)"
+    assert "1.368 is right" in trouble_with(wrong, cpu).replace("]", "")
+    with pytest.raises(torch.OutOfMemoryError):  # which tells nothing about the backend
+        trouble_with(full, cpu)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_card_without_a_fast_scan_is_told_so(caplog: pytest.LogCaptureFixture, scan_with: Choose) -> None:
+    _choose.cache_clear()
+    with caplog.at_level(logging.WARNING, "hsfuse.scan"):
+        assert explain_backend("cuda").name == "reference"
+    assert "slow, triton: " in caplog.text
+    assert "no" in available_backends("cuda")["triton"]
+    with caplog.at_level(logging.WARNING, "hsfuse.scan"):
+        caplog.clear()
+        scan_with("reference")
+        explain_backend("cuda")
+    assert not caplog.messages  # asked for
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_the_gradient_of_the_last_state_alone(
+    backend: str, operands: Make, error: Callable[[Tensor, Tensor], float], scan_with: Choose
+) -> None:
+    found = {}
+    for name, dtype in ((backend, torch.float32), ("reference", torch.float64)):
+        scan_with(name)
+        leaves = {k: v.to(dtype).requires_grad_() for k, v in operands(1, 5, 70, 3).items()}
+        _, last = selective_scan(**leaves, delta_softplus=True, return_last_state=True)
+        wanted = [leaves[k] for k in ("u", "delta", "A", "B", "delta_bias")]
+        found[dtype] = torch.autograd.grad((last * torch.arange(15).reshape(1, 5, 3)).sum(), wanted)
+    assert all(error(a, b) < 1e-5 for a, b in zip(found[torch.float32], found[torch.float64], strict=True))
 
 
 def test_float64_goes_to_the_reference_which_alone_has_it(operands: Make) -> None:

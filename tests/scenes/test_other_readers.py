@@ -26,7 +26,7 @@ def result(tmp_path: Path) -> Path:
     path = tmp_path / "fused.tif"
     bands = Bands(NM, np.full(4, 10.0), np.ones(4, dtype=bool), tuple(f"{nm:.2f} nm" for nm in NM))
     grid = Grid(70, 50, Affine(10, 0, 5e5, 0, -10, 5e6), CRS.from_epsg(32633))
-    with CogWriter(path, grid, bands, Encoding.for_output(4, "uint16", 0)) as writer:
+    with CogWriter(path, grid, bands, Encoding.for_output(4, "uint16", 0), tags={}) as writer:
         writer.write(0, NUMBERS, np.ones((50, 70), dtype=bool))
     return path
 

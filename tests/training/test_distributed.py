@@ -13,6 +13,7 @@ import torch
 
 import hsfuse as package
 from hsfuse.commands.train_reduced import train_reduced
+from hsfuse.errors import RequestError
 from hsfuse.models.weights import open_weights
 from hsfuse.training.distributed import Processes, local_device
 from hsfuse.training.start import NetworkRequest, TrainingPlan
@@ -28,11 +29,22 @@ def test_a_process_alone_does_all_the_work():
 
 
 def test_a_process_a_card(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert local_device(torch.device("cuda")) == torch.device("cuda")
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert local_device(torch.device("cuda")) == torch.device("cuda", 3)
     assert local_device(torch.device("cuda", 1)) == torch.device("cuda", 1)
     assert local_device(torch.device("cpu")) == torch.device("cpu")
+
+
+def test_more_processes_than_cards_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(RequestError, match="process 1 of torchrun has no card, this machine has cuda:0 alone"):
+        local_device(torch.device("cuda"))
+    with pytest.raises(RequestError, match="2 processes cannot share cuda:0: pass `device=cuda`"):
+        local_device(torch.device("cuda", 0))
 
 
 def launched(words, folder):
@@ -48,26 +60,30 @@ SEED = 0  # one whose last weights, after 20 steps, are the best and so those th
 
 
 @pytest.mark.parametrize(
-    "choices",
+    ("choices", "batch"),
     [
-        {"model": "mgdunlss", "init": "universal"},
-        {"model": "ssrfn", "spectral": "full", "preset": "tiny", "learning_rate": 5e-4},
+        ({"model": "mgdunlss", "init": "universal"}, 1),
+        ({"model": "ssrfn", "spectral": "full", "preset": "tiny", "learning_rate": 5e-4}, 2),
     ],
     ids=["mgdunlss subspace", "ssrfn full"],
 )
-def test_two_processes_train_what_one_trains_with_twice_the_batch(crops, tmp_path, choices):
+def test_two_processes_train_what_one_trains_with_twice_the_batch(crops, tmp_path, choices, batch):
+    """Each of them computes its share patch by patch."""
     hsi, msi = crops[0]
     words = ["--hsi", hsi, "--msi", msi, "-o", "two.safetensors", "--json", "--srf", "sentinel-2a", "--psf"]
-    words += ["gaussian:1", "--steps", 20, "--patch", 4, "--batch", 1, "--seed", SEED]
+    words += ["gaussian:1", "--steps", 20, "--patch", 4, "--batch", batch, "--accumulate", batch]
+    words += ["--gradient-checkpointing"] if batch > 1 else []
+    words += ["--seed", SEED]
     for name, value in choices.items():
         words += ["--lr" if name == "learning_rate" else f"--{name}", value]
     done = launched(words, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1  # one process talks
+    assert "FutureWarning" not in done.stderr
     rate = choices.pop("learning_rate", None)
     one = train_reduced(
         hsi, msi, tmp_path / "one.safetensors", srf="sentinel-2a", psf="gaussian:1", network=NetworkRequest(**choices),
-        plan=TrainingPlan(steps=20, patch=4, batch=2, seed=SEED, learning_rate=rate),
+        plan=TrainingPlan(steps=20, patch=4, batch=2 * batch, seed=SEED, learning_rate=rate),
     )  # fmt: skip
     assert json.loads(done.stdout)["best_step"] == one.best_step == 20
     alone, shared = (open_weights(tmp_path / f"{name}.safetensors").network().state_dict() for name in ("one", "two"))

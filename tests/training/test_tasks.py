@@ -7,7 +7,8 @@ import torch
 from hsfuse.errors import RequestError
 from hsfuse.imaging import degrade
 from hsfuse.pairs.wald_level import SimulatedPair
-from hsfuse.training.loop import Schedule, Trainer
+from hsfuse.training.loop import Trainer
+from hsfuse.training.schedule import Schedule
 from hsfuse.training.tasks import BandsTask, SubspaceTask
 
 from .conftest import bands_network, coefficients_network, imaging, noise_pair, pair_levels, with_hole
@@ -29,7 +30,7 @@ kinds = pytest.mark.parametrize("kind", ["subspace", "full"])
 
 
 def loss(task, network, step=0, batch=6, share=slice(None)):
-    return float(task.loss(network, np.random.default_rng((0, step)), batch, share).detach())
+    return float(task.loss(network, task.draw(np.random.default_rng((0, step)), batch, share)).detach())
 
 
 @kinds

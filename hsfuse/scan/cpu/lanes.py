@@ -152,6 +152,27 @@ def add_folded(_typing: Any, array: Any, offset: Any, value: Any) -> Any:
     return types.void(array, types.intp, value), build
 
 
+def _register_wise(combine: Callable[..., Any]) -> Any:
+    @intrinsic
+    def moved(_typing: Any, target: Any, to: Any, source: Any, start: Any) -> Any:
+        def build(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+            target, to, source, start = arguments
+            reads = _pointer(context, builder, signature.args[2], source, start, _REGISTER)
+            writes = _pointer(context, builder, signature.args[0], target, to, _REGISTER)
+            builder.store(combine(builder, writes, builder.load(reads, align=4)), writes, align=4)
+            return context.get_dummy_value()
+
+        return types.void(target, types.intp, source, types.intp), build
+
+    return moved
+
+
+copy_register = _register_wise(lambda _builder, _target, register: register)
+"""Copy the register at element ``start`` of ``source`` to element ``to`` of ``target``."""
+add_register = _register_wise(lambda builder, target, register: builder.fadd(builder.load(target, align=4), register))
+"""Add the register at element ``start`` of ``source`` to that at element ``to`` of ``target``."""
+
+
 @intrinsic
 def fused(_typing: Any, left: Any, right: Any, summand: Any) -> Any:
     """Left · right + summand, in one instruction where the processor has it."""
