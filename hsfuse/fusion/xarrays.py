@@ -177,7 +177,8 @@ class _Image:
                 made = made.assign_coords({columns: x, rows: y})
         for name in ("_FillValue", "missing_value"):
             made.attrs.pop(name, None)
-        return made.rio.write_nodata(np.nan, encoded=False).transpose(*self.array.dims)
+        fused: DataArray = made.rio.write_nodata(np.nan, encoded=False).transpose(*self.array.dims)
+        return fused
 
     @cached_property
     def transform(self) -> Affine | None:
