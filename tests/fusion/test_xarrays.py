@@ -79,12 +79,15 @@ def test_other_names_orders_and_units_make_no_difference(
 
 
 def test_a_part_lies_where_its_coordinates_say(arrays: tuple[xr.DataArray, xr.DataArray]) -> None:
-    """Slicing leaves rioxarray's GeoTransform behind; the common area of both is fused."""
+    """The common area of both is fused; what slicing leaves of rioxarray's GeoTransform counts for nothing."""
     hsi, msi = arrays
     fused = hsfuse.fuse_xarray(hsi.isel(x=slice(9, None), y=slice(3, 21)), msi.isel(x=slice(0, 117)), **KNOWN)
     assert (fused.sizes["x"], fused.sizes["y"]) == (90, 54)
     assert float(fused.x[0]) == float(msi.x[27])
     assert float(fused.y[-1]) == float(msi.y[62])
+    every_third = slice(1, None, 3)
+    with pytest.raises(PairError, match="same pixel size"):
+        hsfuse.fuse_xarray(hsi, msi.isel(x=every_third, y=every_third), **KNOWN)
 
 
 def test_what_is_missing_stays_missing(arrays: tuple[xr.DataArray, xr.DataArray]) -> None:
