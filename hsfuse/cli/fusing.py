@@ -63,6 +63,9 @@ _OPTIONS = (
                    "COG on the same grid.  [default: off]"),
     options.option("--save-imaging", metavar="FILE.json", group=_OUTPUT,
                    help="Also write the SRF, PSF and shift that were used, as estimate does.  [default: off]"),
+    options.option("--stac", metavar="FILE.json", group=_OUTPUT,
+                   help="Also write a STAC item: where the output lies, when it was taken, its bands.  "
+                   "[default: off]"),
     options.report,
     _tiling,
     options.compute,

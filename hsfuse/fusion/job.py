@@ -124,7 +124,7 @@ def plan_tiles(
     return TilePlan.make(area.width, area.height, ratio, tile=tile, overlap=overlap, margin=margin)
 
 
-WRITTEN_BESIDE = ("uncertainty", "save_imaging", "report")
+WRITTEN_BESIDE = ("uncertainty", "save_imaging", "stac", "report")
 """The `FuseOptions` that name a file to write beside the output."""
 
 
@@ -137,6 +137,7 @@ class FuseOptions(TypedDict, total=False):
     adapt_weights: PathLike | None
     uncertainty: PathLike | None
     save_imaging: PathLike | None
+    stac: PathLike | None
     report: PathLike | None
     compute: Compute | None
     tiling: Tiling
