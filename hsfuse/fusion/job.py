@@ -15,7 +15,7 @@ from hsfuse.fusion.tile_work import TileWork
 from hsfuse.fusion.tiles import BY_MEMORY, TilePlan
 from hsfuse.fusion.uncertainty import TileUncertainty, Uncertainty
 from hsfuse.fusion.unfinished import REQUEST_TAG, Unfinished, forget
-from hsfuse.progress import SILENT
+from hsfuse.progress import SILENT, one_stage
 from hsfuse.scenes import WARN_CLIPPED, CogWriter, Encoding, finish_all, keep_common_rows
 from hsfuse.scenes.cog_options import checked_options
 from hsfuse.stages import Stages
@@ -350,7 +350,7 @@ class Job:
         """Fuse a pair into the first of the writers, and its standard deviations into the second, if there is one."""
         first, *second = writers
         stages = Stages("fit", *STAGES)
-        with stages.work("fit"):
+        with stages.work("fit"), one_stage(progress, "fit"):
             for block in pair.sample:
                 first.require_room(block.hsi, block.hsi_valid)
             fitted, bands = self.fit(pair.patches, pair.imaging), len(pair.hsi_bands)
@@ -359,7 +359,7 @@ class Job:
         beside: SecondRule | None = None
         warned: tuple[str, ...] = ()
         for writer in second:
-            with stages.work("fit"):
+            with stages.work("fit"), one_stage(progress, "fit the uncertainty"):
                 found = self.uncertainty(pair, fitted)
             writer.tag({f"HSFUSE_{key}": value for key, value in found.facts.items()} | {"HSFUSE_OF": first.path.name})
             beside, warned = TileUncertainty(found, pair.for_fits), found.warnings
