@@ -394,7 +394,7 @@ class Job:
             "HSFUSE_SEED": str(self.seed),
         }
         if pair.shift is not None:
-            tags["HSFUSE_SHIFT"] = f"x {pair.shift.x:+.3f}, y {pair.shift.y:+.3f} HSI pixels"
+            tags["HSFUSE_MEASURED_SHIFT"] = f"x {pair.shift.x:+.3f}, y {pair.shift.y:+.3f} HSI pixels"
         if pair.scenes.msi.sharpened:
             tags["HSFUSE_SHARPENED"] = "; ".join(group.sentence for group in pair.scenes.msi.sharpened)
         if not pair.scenes.output.refines_hsi:
