@@ -74,9 +74,8 @@ class Renamed:
 @contextlib.contextmanager
 def one_stage(progress: Progress, stage: str) -> Iterator[None]:
     """Call a block a stage, of which nothing is known before its end."""
-    progress.start(stage, 1, STAGE)
+    progress.start(stage, 0, STAGE)
     yield
-    progress.advance()
     progress.finish()
 
 

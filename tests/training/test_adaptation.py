@@ -88,7 +88,7 @@ def test_better_weights_are_kept(
     assert f"after {found.steps} steps" in found.sentence
     assert adapted_tag(tmp_path / "out.tif") == found.sentence
     assert not np.array_equal(pixels(tmp_path / "out.tif"), pixels(tmp_path / "plain.tif"))
-    assert stages.seen[0] == ("adapt", 100, "percent")
+    assert ("adapt", 100, "percent") in stages.seen
     assert stages.steps > 90  # it is told how far it is
     card = find_weights(str(kept)).card
     assert (card.steps, card.validation["psnr"], len(card.trained_on)) == (found.steps, found.after.psnr, 1)
