@@ -1,7 +1,7 @@
 """Fuse one simulated pair by several methods and print a Markdown table of quality and time.
 
-    pip install "hsfuse[example]"
-    python examples/compare_methods.py                      # the Indian Pines example
+    pip install tensorly                                    # comes with the scene of the Indian Pines example
+    python examples/compare_methods.py
     python examples/compare_methods.py --reference R.tif --ratio 4 --srf landsat-8
 
 Without a reference the truth of `examples/indian-pines` is made again first. Every method gets the pair alone and
@@ -11,6 +11,7 @@ estimates what lies between the two images.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import runpy
 import tempfile
 from pathlib import Path
@@ -57,6 +58,10 @@ def main() -> None:
 
 def _indian_pines(folder: Path) -> Path:
     """The scene that the example pair was made of."""
+    if importlib.util.find_spec("tensorly") is None:
+        raise SystemExit(
+            "the scene of the example comes with tensorly: `pip install tensorly`, or give --reference R.tif"
+        )
     script = runpy.run_path(str(Path(__file__).parent / "indian-pines" / "make.py"))
     path = folder / "indian-pines.tif"
     script["write_reference"](path)

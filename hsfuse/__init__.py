@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hsfuse.fusion.job import OutputFormat
     from hsfuse.fusion.opening import open_pair
     from hsfuse.fusion.tiles import Tiling
+    from hsfuse.fusion.xarrays import fuse_xarray
     from hsfuse.imaging import ImagingModel, SensorTable
     from hsfuse.pairs.pair import Pair, PairRequest
     from hsfuse.progress import SILENT, Progress
@@ -75,6 +76,7 @@ _HOMES = {
     "evaluate": "commands.evaluate",
     "fuse": "commands.fuse",
     "fuse_arrays": "fusion.arrays",
+    "fuse_xarray": "fusion.xarrays",
     "info": "commands.info",
     "list_sensors": "commands.sensors",
     "list_weights": "commands.weights",
@@ -123,6 +125,7 @@ __all__ = [
     "evaluate",
     "fuse",
     "fuse_arrays",
+    "fuse_xarray",
     "info",
     "list_sensors",
     "list_weights",

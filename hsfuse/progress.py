@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import contextlib
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+STAGE = "stage"
+"""Unit of a stage that has no steps of its own."""
 
 
 class Progress(Protocol):
@@ -61,6 +69,14 @@ class Renamed:
     def finish(self) -> None:
         """The stage is over."""
         self._progress.finish()
+
+
+@contextlib.contextmanager
+def one_stage(progress: Progress, stage: str) -> Iterator[None]:
+    """Call a block a stage, of which nothing is known before its end."""
+    progress.start(stage, 0, STAGE)
+    yield
+    progress.finish()
 
 
 class Percent:

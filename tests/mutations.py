@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("hsfuse", "weights", "examples", "tests", "pyproject.toml", "README.md", "CHANGELOG.md")
+COPIED = ("hsfuse", "weights", "examples", "tests", ".github", "pyproject.toml", "README.md", "CHANGELOG.md")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the README shows of Python is run as it stands, and type-checked as a user's own script would be."""
+"""What the README and the guide show of Python is run as it stands, and type-checked as a user's script would be."""
 
 import re
 import subprocess
@@ -10,10 +10,12 @@ import rasterio
 from rasterio.windows import Window
 
 import hsfuse
+from hsfuse.fusion.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "indian-pines"
-SHOWN = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+README, GUIDE = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "examples/guide.md"))
+SHOWN = re.findall(r"```python\n(.*?)```", README + GUIDE, flags=re.DOTALL)
 
 SCRIPT = """
 import hsfuse
@@ -42,13 +44,21 @@ def scenes(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("shown", SHOWN, ids=["pair", "batch", "arrays"])
-def test_the_readmes_python_runs(shown: str, scenes: Path) -> None:
+@pytest.mark.parametrize("shown", SHOWN, ids=["readme", "pair", "batch", "arrays"])
+def test_the_python_of_readme_and_guide_runs(shown: str, scenes: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", shown], cwd=scenes, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_the_readme_is_short_and_its_figures_are_the_guides() -> None:
+    assert len(README.split()) <= 900
+    brief = re.findall(r"^\| `([a-z-]+)`.*?\| ([0-9.]+) \| ([0-9.]+) \| [0-9.]* ?\|$", README, flags=re.MULTILINE)
+    full = re.findall(r"^\| ([a-z-]+) \| ([0-9.]+) \| ([0-9.]+) \| [0-9.]+ \| [0-9.]+ \|$", GUIDE, flags=re.MULTILINE)
+    assert brief == full
+    assert {name for name, *_ in brief} == set(METHODS)
 
 
 def test_calls_of_a_users_script_are_checked(tmp_path: Path) -> None:

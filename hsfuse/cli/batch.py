@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from hsfuse.cli import options, signals
+from hsfuse.cli import completion, options, signals
 from hsfuse.cli.console import ExitStatus
 from hsfuse.cli.fusing import fuse_words, tell
 from hsfuse.cli.parameter_types import ShardType
@@ -42,7 +42,7 @@ def _defaults(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @options.command("batch")
-@click.argument("table", metavar="PAIRS.csv")
+@click.argument("table", metavar="PAIRS.csv", shell_complete=completion.files)
 @options.option("-o", "--output", "folder", required=True, metavar="DIR", group=_BATCH,
                 help="Folder that outputs are relative to; made if it is not there.")  # fmt: skip
 @options.option("--shard", type=ShardType(), group=_BATCH, default="1/1",

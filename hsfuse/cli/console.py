@@ -9,6 +9,7 @@ import logging
 import math
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ import click
 from hsfuse.cli import journal, signals, streams
 from hsfuse.cli.words import as_options
 from hsfuse.errors import HsfuseError, RequestError
+from hsfuse.progress import STAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -259,6 +261,9 @@ def _as_rasterio_takes(config: dict[str, str]) -> dict[str, Any]:
     return taken
 
 
+_PATIENCE = 1.0  # seconds
+
+
 class ProgressBar:
     """Follows the work of the library; see `hsfuse.progress.Progress`."""
 
@@ -267,13 +272,21 @@ class ProgressBar:
         self.silent, self.stages = silent, stages
         self._bar: Any = None
         self._stage, self._total, self._started = "", 0, 0.0
+        self._late: threading.Timer | None = None
+        self._announced = False
 
     def start(self, stage: str, total: int, unit: str = "tiles") -> None:
         """A stage of `total` steps begins."""
         self._close()  # of a stage that broke off
         self._stage, self._total, self._started = stage, total, time.monotonic()
-        journal.record(stage if unit == "percent" else f"{stage}: {total} {unit}")
+        journal.record(stage if unit in {"percent", STAGE} else f"{stage}: {total} {unit}")
         if self.silent:
+            return
+        if unit == STAGE:
+            if self.stages:
+                self._announced, self._late = False, threading.Timer(_PATIENCE, self._announce, [stage])
+                self._late.daemon = True
+                self._late.start()
             return
         if sys.stderr.isatty():
             from tqdm import tqdm  # noqa: PLC0415 (only on a terminal)
@@ -301,12 +314,25 @@ class ProgressBar:
         """The stage is over."""
         done = f"{self._stage}: done in {time.monotonic() - self._started:.1f} s"
         journal.record(done)
-        if self._bar is not None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+            if self._announced:
+                click.echo(done, err=True)
+        elif self._bar is not None:
             self._close()
         elif not self.silent and self.stages:
             click.echo(done, err=True)
 
+    def _announce(self, stage: str) -> None:
+        """Say what takes long; what is quick, or refused at once, says nothing."""
+        self._announced = True
+        click.echo(f"{stage} …", err=True)
+
     def _close(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
         if self._bar is not None:
             self._bar.close()
             self._bar = None

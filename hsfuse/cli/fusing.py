@@ -56,11 +56,16 @@ _OPTIONS = (
     options.option("--adapt", "adapt_seconds", type=DurationType(), metavar="TIME",
                    help="First fine-tune the weights on this pair at reduced resolution, such as 5m; kept only if "
                    "better on a held-back part.  [default: off]", group=_MODEL),
+    options.option("--adapt-weights", metavar="FILE.safetensors", group=_OUTPUT,
+                   help="Keep the weights that --adapt has found, if they are better, for --weights.  [default: off]"),
     options.option("--uncertainty", metavar="FILE.tif", group=_OUTPUT,
                    help="Also write the standard deviation of every value, calibrated on the scene itself: a float32 "
                    "COG on the same grid.  [default: off]"),
     options.option("--save-imaging", metavar="FILE.json", group=_OUTPUT,
                    help="Also write the SRF, PSF and shift that were used, as estimate does.  [default: off]"),
+    options.option("--stac", metavar="FILE.json", group=_OUTPUT,
+                   help="Also write a STAC item: where the output lies, when it was taken, its bands.  "
+                   "[default: off]"),
     options.report,
     _tiling,
     options.compute,

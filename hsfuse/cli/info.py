@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hsfuse.cli import options
+from hsfuse.cli import completion, options
 from hsfuse.cli.console import ExitStatus
 from hsfuse.cli.fusing import fuse_words
 from hsfuse.cli.words import as_options
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @options.command("info")
-@click.argument("scenes", nargs=-1, required=True)
+@click.argument("scenes", nargs=-1, required=True, shell_complete=completion.files)
 def info(console: Console, scenes: tuple[str, ...]) -> None:
     """Describe scenes: where they lie, bands, wavelengths, bad bands and why, noise, fill; of two also whether they
     can be fused, and what to type next. -v lists every band.

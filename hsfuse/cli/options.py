@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from hsfuse.cli import completion
 from hsfuse.cli.console import Console
 from hsfuse.cli.parameter_types import PairType, SizeType, WindowType
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from click.shell_completion import CompletionItem
+
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
 
 
 _MESSAGES = "Messages"
 _OUTPUT = "Output"
+_SCENES = ("H", "M", "R", "F")  # metavars of scenes
 
 
 class GroupedOption(click.Option):
@@ -45,6 +49,17 @@ class GroupedOption(click.Option):
     def writes(self) -> bool:
         """Whether it names a file to write."""
         return self.names_file and self.group == _OUTPUT
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What a shell offers: also files, which click knows nothing of where a value is but text."""
+        shown = self.metavar or ""
+        if self.name == "srf":
+            return completion.sensors(ctx, self, incomplete)
+        if shown == "DIR":
+            return completion.folders(ctx, self, incomplete)
+        if self.names_file or shown in _SCENES or "." in shown:  # "." as in OUT.tif
+            return completion.files(ctx, self, incomplete)
+        return super().shell_complete(ctx, incomplete)
 
 
 class GroupedCommand(click.Command):

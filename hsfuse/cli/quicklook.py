@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hsfuse.cli import options
+from hsfuse.cli import completion, options
 
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
 
 
 @options.command("quicklook")
-@click.argument("scene")
+@click.argument("scene", shell_complete=completion.files)
 @options.option("-o", "--output", required=True, metavar="q.png", help="The picture to write.", group="Output")
 @options.option(
     "--bands",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hsfuse.cli import options
+from hsfuse.cli import completion, options
 from hsfuse.cli.words import wide_terminal
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @options.command("sensors")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.sensors)
 def sensors(console: Console, name: str | None) -> None:
     """List the sensors whose spectral response comes with hsfuse, for --srf; with NAME, one of them band by band.
 

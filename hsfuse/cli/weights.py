@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hsfuse.cli import options
+from hsfuse.cli import completion, options
 
 if TYPE_CHECKING:
     from hsfuse.cli.console import Console
@@ -45,7 +45,7 @@ def list_bundled(console: Console) -> None:
 
 
 @options.command("show")
-@click.argument("file")
+@click.argument("file", shell_complete=completion.files)
 def show(console: Console, file: str) -> None:
     """Show what a weights file was trained on, and how well.
 
@@ -60,7 +60,7 @@ def show(console: Console, file: str) -> None:
 
 
 @options.command("verify")
-@click.argument("file")
+@click.argument("file", shell_complete=completion.files)
 def verify(console: Console, file: str) -> None:
     """Load a weights file and compute its checksum.
 

@@ -22,8 +22,9 @@ from hsfuse.models.weights import bundled_weights, find_weights
 from hsfuse.pairs.opening import requested
 from hsfuse.pairs.pair import Pair, PairRequest
 from hsfuse.progress import SILENT
+from hsfuse.report.content import Page, Table
 from hsfuse.report.csv_table import write_csv
-from hsfuse.report.page import Page, Table, check_page, write_page
+from hsfuse.report.page import check_page, write_page
 from hsfuse.scenes import Scene
 
 if TYPE_CHECKING:

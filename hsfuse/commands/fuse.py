@@ -29,6 +29,7 @@ from hsfuse.pairs.pair import PairOptions, PairRequest
 from hsfuse.progress import SILENT
 from hsfuse.report.page import check_page
 from hsfuse.scenes import CogWriter
+from hsfuse.scenes.stac import require_place, when_taken, write_item
 from hsfuse.stages import Stages
 from hsfuse.training.adaptation import Adaptation, adapt
 
@@ -149,8 +150,10 @@ def fuse(
     model: str = DEFAULT_METHOD,
     weights: str | None = None,
     adapt_seconds: float | None = None,
+    adapt_weights: PathLike | None = None,
     uncertainty: PathLike | None = None,
     save_imaging: PathLike | None = None,
+    stac: PathLike | None = None,
     report: PathLike | None = None,
     compute: Compute | None = None,
     tiling: Tiling = Tiling(),  # noqa: B008 (frozen)
@@ -170,9 +173,11 @@ def fuse(
         model: A network or a classical method.
         weights: A weights file, or the name of a bundled one.
         adapt_seconds: First fine-tune the weights on this pair at reduced resolution, for that long.
+        adapt_weights: A weights file to write with the adapted weights, if they are better.
         uncertainty: A second COG to write, of the same grid and bands: the standard deviation of each of the output's
             values, float32, in their units. Both appear, or none of them.
         save_imaging: A JSON file for R, B and the shift that were loaded or found, as `estimate` writes it.
+        stac: A STAC 1.1 item of the output, as JSON; its time is the HSI's, where metadata or file name say it.
         report: A page to write last, with pictures, spectra, maps, imaging model, metrics and warnings; needs the
             `report` extra.
         compute: Device, precision and memory; chosen by default.
@@ -195,10 +200,15 @@ def fuse(
     wanted, (output,) = requested(pair, paths, options, after=1)
     if dask is not None and isinstance(wanted, PairRequest):
         wanted = wanted.seen_from_anywhere()
-    named = {"output": output, "uncertainty": uncertainty, "save_imaging": save_imaging, "report": report}
-    targets = {name: path for name, path in named.items() if path is not None}
+    beside_it = {
+        "adapt_weights": adapt_weights, "uncertainty": uncertainty, "save_imaging": save_imaging, "stac": stac,
+        "report": report,
+    }  # fmt: skip
+    targets = {name: path for name, path in {"output": output, **beside_it}.items() if path is not None}
     refuse_to_replace_scenes(wanted, tuple(targets.values()))
     job = Job(choose_method(model, weights), compute or Compute(), tiling, seed)
+    if adapt_weights is not None and adapt_seconds is None:
+        raise RequestError("`adapt_weights` keeps what `adapt_seconds` has found: give both")
     key = None
     if resume:
         if adapt_seconds is not None:
@@ -215,7 +225,7 @@ def fuse(
         found = opened(wanted, beside=output, compute=job.compute, progress=progress)
     adapted: Adaptation | None = None
     if adapt_seconds is not None:
-        job, adapted = adapt(found, job, adapt_seconds, progress=progress)
+        job, adapted = adapt(found, job, adapt_seconds, keep=adapt_weights, progress=progress)
     tags = {} if adapted is None else {"HSFUSE_ADAPTED": adapted.sentence}
     with (
         _crew(None if there else dask) as crew,
@@ -223,6 +233,7 @@ def fuse(
     ):  # moved into place last: without the output it is not kept either
         if save_imaging is not None and not (there and Path(save_imaging).exists()):
             found.imaging_on_hsi.save(beside.enter_context(written_whole(save_imaging, overwrite=overwrite)))
+        item = beside.enter_context(_item(stac, found, there=there, overwrite=overwrite))
         run = (
             Run(None, 0, job.suited, found=(_there(output),))
             if there
@@ -231,7 +242,9 @@ def fuse(
                 crew=crew, progress=progress,
             )
         )  # fmt: skip
+        timeless = () if item is None else _catalogue(item, result_of=targets, pair=found)
     untrained = job.method.untrained_ratio(found.ratio)
+    said = (*found.warnings, *(() if untrained is None else (untrained,)), *run.warnings, *timeless)
     result = FuseResult(
         output=Path(output),
         uncertainty=None if uncertainty is None else Path(uncertainty),
@@ -259,7 +272,7 @@ def fuse(
         seconds=time.monotonic() - started,
         peak_memory_mb=peak_megabytes(),
         peak_device_memory_mb=peak_device_megabytes(run.compute.torch_device),
-        warnings=tuple(dict.fromkeys((*found.warnings, *(() if untrained is None else (untrained,)), *run.warnings))),
+        warnings=tuple(dict.fromkeys(said)),
     )
     if report is not None and not told:
         _report(report, result, found, overwrite=overwrite, progress=progress)
@@ -287,6 +300,33 @@ def batch(
             a folder cannot be made; nothing was fused.
     """
     return run_batch(entries, fuse, shard=shard, progress=progress)
+
+
+@contextlib.contextmanager
+def _item(stac: PathLike | None, pair: Pair, *, there: bool, overwrite: bool) -> Iterator[Path | None]:
+    """The temporary file of a STAC item; None where none is to be written.
+
+    Raises:
+        RequestError: The pair has no place.
+    """
+    if stac is None or (there and not overwrite and Path(stac).exists()):
+        yield None
+        return
+    require_place(pair.fine_grid)
+    with written_whole(stac, overwrite=overwrite) as temporary:
+        yield temporary
+
+
+def _catalogue(item: Path, *, result_of: Mapping[str, PathLike], pair: Pair) -> tuple[str, ...]:
+    """Write the STAC item of what was fused; a sentence where nothing says when the HSI was taken."""
+    hsi = pair.scenes.hsi
+    taken = when_taken(hsi.tags, Path(hsi.path).name)
+    assets = {"data": "output", "uncertainty": "uncertainty"}
+    files = {key: Path(result_of[name]) for key, name in assets.items() if name in result_of}
+    write_item(item, Path(result_of["stac"]), files, taken)
+    if taken is not None:
+        return ()
+    return (f"{hsi.path} does not say when it was taken: the STAC item has the time of writing as its datetime",)
 
 
 def _report(report: PathLike, result: FuseResult, pair: Pair, *, overwrite: bool, progress: Progress) -> None:

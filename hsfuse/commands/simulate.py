@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from affine import Affine
 
 from hsfuse.errors import OutputError, RequestError, WorkError
 from hsfuse.files import check_target, move_into_place, temporary_folder
@@ -199,12 +200,12 @@ def _write(
     msi_bands: Bands,
     dtype: str | None,
 ) -> None:
-    coarse = Grid(
-        wald.hsi.shape[2],
-        wald.hsi.shape[1],
-        fine.transform @ fine.transform.scale(wald.model.ratio),
-        fine.crs,
-    )
+    height, width = wald.hsi.shape[1:]
+    if scene.grid.has_transform:
+        coarse = Grid(width, height, fine.transform @ fine.transform.scale(wald.model.ratio), fine.crs)
+    else:  # with a transform of its own the HSI would seem to lie somewhere: both show the same, that is all
+        fine = Grid(fine.width, fine.height, Affine.identity(), None)
+        coarse = Grid(width, height, Affine.identity(), None)
     scales, offsets = scene.scales[chosen], scene.offsets[chosen]
     constant = np.full(len(msi_bands), scales[0]), np.full(len(msi_bands), offsets[0])
     images = {

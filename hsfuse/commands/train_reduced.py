@@ -24,7 +24,7 @@ from hsfuse.pairs.opening import requested
 from hsfuse.pairs.pair import Pair
 from hsfuse.pairs.wald_level import ReducedPair
 from hsfuse.progress import SILENT
-from hsfuse.report.page import Page, check_page, write_page
+from hsfuse.report.page import check_page, write_page
 from hsfuse.training.distributed import joined, local_device
 from hsfuse.training.files import TrainingFiles
 from hsfuse.training.held_back import CRITERION, Figures
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from hsfuse.pairs.pair import PairOptions, PairRequest, PathLike
     from hsfuse.progress import Progress
+    from hsfuse.report.content import Page
     from hsfuse.training.checkpoint import Record
     from hsfuse.training.distributed import Processes
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from hsfuse.pairs.imaging_source import published_response
 from hsfuse.pairs.pair import PairRequest
-from hsfuse.report.page import Arrows, Curves, Table
+from hsfuse.report.content import Arrows, Curves, Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ import numpy as np
 from hsfuse.evaluation.facts import along
 from hsfuse.pairs.misregistration import REFUSE_SHIFT, WARN_SHIFT
 from hsfuse.pairs.pair import WARN_DIFFERING
-from hsfuse.report.page import Finding
+from hsfuse.report.content import Finding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hsfuse.evaluation.parts import PairParts
     from hsfuse.metrics import FullReferenceScores
     from hsfuse.pairs.pair import Pair
-    from hsfuse.report.page import Level
+    from hsfuse.report.content import Level
 
 WITHOUT_TRUTH = (
     "Without a reference this tells whether the result contradicts the two images that it was made of, not whether it "

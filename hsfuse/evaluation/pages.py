@@ -20,8 +20,9 @@ from hsfuse.evaluation.facts import (
     two_images,
 )
 from hsfuse.evaluation.parts import InputParts, PairParts, noise_of
+from hsfuse.report.content import Curves, Page, SpectraAt, Table
 from hsfuse.report.gathering import Places, picture_edge
-from hsfuse.report.page import Curves, Page, SpectraAt, Table, write_page
+from hsfuse.report.page import write_page
 from hsfuse.scenes import Scene
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hsfuse.metrics import spectral_noise
+from hsfuse.report.content import ErrorMap, Picture, SpectraAt
 from hsfuse.report.gathering import BlockMeans, ImageParts, Places, Spectra, map_edge, picture_edge
-from hsfuse.report.page import ErrorMap, Picture, SpectraAt
 from hsfuse.report.quicklook import levels, stretched
 from hsfuse.scenes import PixelWindow
 from hsfuse.scenes.composite import INFRARED_NM, NATURAL_NM, guessed_bands, nearest_bands

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from hsfuse.progress import Progress
-    from hsfuse.scenes import PairBlock, PixelWindow
+    from hsfuse.scenes import PairBlock, PixelWindow, Scene
 
 
 class Wavelengths(TypedDict, total=False):
@@ -75,7 +75,7 @@ def fuse_arrays(
         RequestError: The images cannot be fused, or there is no such method.
         WorkError: The work failed on the way.
     """
-    ratio = _ratio(hsi, msi)
+    ratio = ratio_of_shapes(np.shape(hsi), np.shape(msi))
     first = scene_of_array(
         hsi, "hsi", pixel_size=ratio, wavelength_nm=bands.get("hsi_wavelength_nm"), fwhm_nm=bands.get("hsi_fwhm_nm"),
         screen=screen,
@@ -84,24 +84,47 @@ def fuse_arrays(
         msi, "msi", wavelength_nm=bands.get("msi_wavelength_nm"), fwhm_nm=bands.get("msi_fwhm_nm"), screen=screen
     )
     job = Job(choose_method(model, weights), compute or Compute(), tiling, seed)
-    scenes = replace(ScenePair.open(first, second, ratio=ratio), notes=())
-    pair = Pair.of_scenes(scenes, PairRequest("hsi", "msi", srf=srf, psf=psf, ratio=ratio))
-    area, used = pair.area, list(pair.scenes.hsi_bands)
-    sink = FusedArray((len(used), area.height * ratio, area.width * ratio))
-    fitted = job.fit(pair.patches, pair.imaging)
-    job.run(pair, area, fitted, sink, bands=len(used), ratio=ratio, progress=progress)
-    fused = np.full((len(hsi), *msi.shape[-2:]), np.nan, np.float32)
-    fused[used] = np.where(sink.valid, sink.values, np.float32(np.nan))
+    fused, _ = fuse_scenes(first, second, job, PairRequest("hsi", "msi", srf=srf, psf=psf, ratio=ratio), progress)
     return fused
 
 
-def _ratio(hsi: NDArray[Any], msi: NDArray[Any]) -> int:
-    """How many times finer the MSI is.
+def fuse_scenes(
+    hsi: Scene, msi: Scene, job: Job, request: PairRequest, progress: Progress = SILENT
+) -> tuple[NDArray[np.float32], Pair]:
+    """Fuse two open scenes into memory.
+
+    Args:
+        hsi: The hyperspectral scene.
+        msi: The multispectral scene.
+        job: The method, and what it is run with.
+        request: What is said of the imaging model and of the ratio.
+        progress: Observer of the work.
+
+    Returns:
+        The image, float32 (C, H, W), with all bands of the HSI and NaN where nothing is known; and the pair, whose
+        `fine_grid` it has.
+
+    Raises:
+        RequestError: The scenes cannot be fused.
+        WorkError: The work failed on the way.
+    """
+    pair = Pair.of_scenes(ScenePair.open(hsi, msi, ratio=request.ratio), request)
+    area, ratio, used = pair.area, pair.ratio, list(pair.scenes.hsi_bands)
+    sink = FusedArray((len(used), area.height * ratio, area.width * ratio))
+    fitted = job.fit(pair.patches, pair.imaging)
+    job.run(pair, area, fitted, sink, bands=len(used), ratio=ratio, progress=progress)
+    fused = np.full((hsi.count, *sink.valid.shape), np.nan, np.float32)
+    fused[used] = np.where(sink.valid, sink.values, np.float32(np.nan))
+    return fused, pair
+
+
+def ratio_of_shapes(hsi: tuple[int, ...], msi: tuple[int, ...]) -> int:
+    """How many times finer an MSI of shape (…, r·h, r·w) is than an HSI of shape (…, h, w).
 
     Raises:
         PairError: It is not the same whole number along both axes.
     """
-    (rows, columns), (fine_rows, fine_columns) = np.shape(hsi)[-2:], np.shape(msi)[-2:]
+    (rows, columns), (fine_rows, fine_columns) = hsi[-2:], msi[-2:]
     ratio: int = round(fine_rows / max(rows, 1))
     if (rows * ratio, columns * ratio) != (fine_rows, fine_columns) or not 2 <= ratio <= MAX_RATIO:
         raise PairError(

@@ -15,7 +15,7 @@ from hsfuse.fusion.tile_work import TileWork
 from hsfuse.fusion.tiles import BY_MEMORY, TilePlan
 from hsfuse.fusion.uncertainty import TileUncertainty, Uncertainty
 from hsfuse.fusion.unfinished import REQUEST_TAG, Unfinished, forget
-from hsfuse.progress import SILENT
+from hsfuse.progress import SILENT, one_stage
 from hsfuse.scenes import WARN_CLIPPED, CogWriter, Encoding, finish_all, keep_common_rows
 from hsfuse.scenes.cog_options import checked_options
 from hsfuse.stages import Stages
@@ -124,7 +124,7 @@ def plan_tiles(
     return TilePlan.make(area.width, area.height, ratio, tile=tile, overlap=overlap, margin=margin)
 
 
-WRITTEN_BESIDE = ("uncertainty", "save_imaging", "report")
+WRITTEN_BESIDE = ("uncertainty", "save_imaging", "stac", "report")
 """The `FuseOptions` that name a file to write beside the output."""
 
 
@@ -134,8 +134,10 @@ class FuseOptions(TypedDict, total=False):
     model: str
     weights: str | None
     adapt_seconds: float | None
+    adapt_weights: PathLike | None
     uncertainty: PathLike | None
     save_imaging: PathLike | None
+    stac: PathLike | None
     report: PathLike | None
     compute: Compute | None
     tiling: Tiling
@@ -348,7 +350,7 @@ class Job:
         """Fuse a pair into the first of the writers, and its standard deviations into the second, if there is one."""
         first, *second = writers
         stages = Stages("fit", *STAGES)
-        with stages.work("fit"):
+        with stages.work("fit"), one_stage(progress, "fit"):
             for block in pair.sample:
                 first.require_room(block.hsi, block.hsi_valid)
             fitted, bands = self.fit(pair.patches, pair.imaging), len(pair.hsi_bands)
@@ -357,7 +359,7 @@ class Job:
         beside: SecondRule | None = None
         warned: tuple[str, ...] = ()
         for writer in second:
-            with stages.work("fit"):
+            with stages.work("fit"), one_stage(progress, "fit the uncertainty"):
                 found = self.uncertainty(pair, fitted)
             writer.tag({f"HSFUSE_{key}": value for key, value in found.facts.items()} | {"HSFUSE_OF": first.path.name})
             beside, warned = TileUncertainty(found, pair.for_fits), found.warnings
@@ -388,7 +390,11 @@ class Job:
             "HSFUSE_PSF": f"{pair.psf_source} (FWHM {fwhm[0]:.2f} × {fwhm[1]:.2f} HSI pixels)",
             "HSFUSE_HSI": Path(pair.scenes.hsi.path).name,
             "HSFUSE_MSI": Path(pair.scenes.msi.path).name,
+            "HSFUSE_PRECISION": self.suited.precision,
+            "HSFUSE_SEED": str(self.seed),
         }
+        if pair.shift is not None:
+            tags["HSFUSE_MEASURED_SHIFT"] = f"x {pair.shift.x:+.3f}, y {pair.shift.y:+.3f} HSI pixels"
         if pair.scenes.msi.sharpened:
             tags["HSFUSE_SHARPENED"] = "; ".join(group.sentence for group in pair.scenes.msi.sharpened)
         if not pair.scenes.output.refines_hsi:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hsfuse.fusion.compute import Compute
 from hsfuse.fusion.several_msis import open_scenes
 from hsfuse.pairs.pair import Pair, PairRequest
-from hsfuse.progress import SILENT
+from hsfuse.progress import SILENT, one_stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ def opened(
         beside: A file beside which sharpened bands may lie for as long as the pair is in use; by default they lie in
             the system's folder for temporary files.
         compute: Its memory is what sharpening may use.
-        progress: Observer of the sharpening.
+        progress: Observer of the work.
 
     Raises:
         RequestError: The pair cannot be opened.
@@ -55,4 +55,6 @@ def opened(
     """
     if isinstance(pair, Pair):
         return pair
-    return Pair.of_scenes(open_scenes(pair, beside=beside, compute=compute or Compute(), progress=progress), pair)
+    scenes = open_scenes(pair, beside=beside, compute=compute or Compute(), progress=progress)
+    with one_stage(progress, "imaging model"):
+        return Pair.of_scenes(scenes, pair)

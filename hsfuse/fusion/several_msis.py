@@ -18,7 +18,7 @@ from hsfuse.errors import PairError, RequestError
 from hsfuse.fusion.sharpening import MsiBands, Workplace, joined, sharpened, times, window_over
 from hsfuse.imaging import load_srf, sensor_names
 from hsfuse.pairs.imaging_source import ESTIMATE, plain_name
-from hsfuse.progress import SILENT
+from hsfuse.progress import SILENT, one_stage
 from hsfuse.scenes import parse_band_list, resolutions
 from hsfuse.scenes.bands import band_list_text
 
@@ -53,11 +53,12 @@ def open_scenes(
         RequestError: Bands or a window that do not exist, or a band that two of the MSIs hold.
         WorkError: The work failed on the way.
     """
-    paths = _paths(request)
-    if len(paths) == 1:
-        return request.open_scenes()
-    hsi = request.open_scene(request.hsi, request.wavelengths)
-    scenes = [request.open_scene(path) for path in paths]
+    with one_stage(progress, "open"):
+        paths = _paths(request)
+        if len(paths) == 1:
+            return request.open_scenes()
+        hsi = request.open_scene(request.hsi, request.wavelengths)
+        scenes = [request.open_scene(path) for path in paths]
     if len(request.msis) == 1 and _is_of_the_finest(request, hsi, scenes[0]):
         return request.open_scenes()
     lead, others, said = _in_order(hsi, _chosen(request, scenes))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hsfuse.imaging import ImagingModel, SensorTable
-    from hsfuse.report.page import Arrows, Curves, ErrorMap, Page, SpectraAt
+    from hsfuse.report.content import Arrows, Curves, ErrorMap, Page, SpectraAt
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")  # Okabe and Ito
 _DASHES = ("solid", "dashed", "dotted", "dotdash")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hsfuse.errors import RequestError
-from hsfuse.report.page import Arrows
+from hsfuse.report.content import Arrows
 
 if TYPE_CHECKING:
     import os

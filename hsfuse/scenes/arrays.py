@@ -15,6 +15,7 @@ from hsfuse.scenes.scene import Scene
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+    from rasterio.crs import CRS
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,16 +34,20 @@ def scene_of_array(
     name: str,
     *,
     pixel_size: float = 1.0,
+    transform: Affine | None = None,
+    crs: CRS | None = None,
     wavelength_nm: ArrayLike | None = None,
     fwhm_nm: ArrayLike | None = None,
     screen: bool = True,
 ) -> Scene:
-    """An image as a scene without a CRS; the array is copied.
+    """An image as a scene; the array is copied.
 
     Args:
         values: Shape (C, H, W), any real type; NaN where a number is missing.
         name: What messages call it.
-        pixel_size: Edge of a pixel, in units that all scenes of a pair share.
+        pixel_size: Edge of a pixel, in units that all scenes of a pair share; where there is no `transform`.
+        transform: From columns and rows to the CRS, or to what all scenes of a pair share.
+        crs: Of the transform.
         wavelength_nm: Band centres in nm, shape (C,), in any order.
         fwhm_nm: Full widths at half maximum in nm, shape (C,).
         screen: As of `Scene.open`.
@@ -63,8 +68,8 @@ def scene_of_array(
         file = MemoryFile()
         with file.open(
             driver="GTiff", count=bands, height=rows, width=columns, dtype=image.dtype.name, nodata=np.nan,
-            transform=Affine.scale(pixel_size, -pixel_size), interleave="band", photometric="MINISBLACK", ALPHA="NO",
-            BIGTIFF="IF_SAFER",
+            transform=transform or Affine.scale(pixel_size, -pixel_size), crs=crs, interleave="band",
+            photometric="MINISBLACK", ALPHA="NO", BIGTIFF="IF_SAFER",
         ) as dataset:  # fmt: skip
             dataset.write(image)
             for band, own in enumerate(tags, start=1):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsfuse.errors import RequestError
 from hsfuse.fusion.network import FittedNetwork, SubspaceCorrection
 from hsfuse.fusion.trust import least_squares_trust
+from hsfuse.models.weights import save_weights
 from hsfuse.pairs.wald_level import ReducedPair
 from hsfuse.progress import SILENT
 from hsfuse.training.held_back import Figures
@@ -15,10 +17,11 @@ from hsfuse.training.loop import Trainer
 from hsfuse.training.recipe import OWN
 from hsfuse.training.schedule import Schedule
 from hsfuse.training.tasks import SubspaceTask
+from hsfuse.version import __version__
 
 if TYPE_CHECKING:
     from hsfuse.fusion.job import Job
-    from hsfuse.pairs.pair import Pair
+    from hsfuse.pairs.pair import Pair, PathLike
     from hsfuse.progress import Progress
 
 RATE = 5e-4
@@ -55,13 +58,16 @@ class Adaptation:
         return f"adapted weights {'kept' if self.kept else 'not kept, the weights stay as they were'}: {figures}"
 
 
-def adapt(pair: Pair, job: Job, seconds: float, *, progress: Progress = SILENT) -> tuple[Job, Adaptation]:
+def adapt(
+    pair: Pair, job: Job, seconds: float, *, keep: PathLike | None = None, progress: Progress = SILENT
+) -> tuple[Job, Adaptation]:
     """Fine-tune a network of the spectral subspace on a pair, one Wald level down.
 
     Args:
         pair: The scenes.
         job: The network with its weights, and what it is to be run with.
         seconds: Of training, validations included.
+        keep: A weights file to write, or to replace, if the adapted weights are better; `fuse` takes it as any other.
         progress: Observer of the work.
 
     Returns:
@@ -69,7 +75,7 @@ def adapt(pair: Pair, job: Job, seconds: float, *, progress: Progress = SILENT) 
 
     Raises:
         RequestError: The method has no such weights, or the pair is too small to train and validate on.
-        WorkError: The loss was not finite in many steps in a row.
+        WorkError: The loss was not finite in many steps in a row, or the weights cannot be written.
     """
     weights = job.method.weights
     if weights is None or not job.method.adaptable:
@@ -89,6 +95,15 @@ def adapt(pair: Pair, job: Job, seconds: float, *, progress: Progress = SILENT) 
     network.load_state_dict(trainer.best_weights)
     trust, after = _judged(SubspaceCorrection(network.eval(), size), task)
     kept = after.score > before.score
+    if kept and keep is not None:
+        hsi, msi = (Path(scene.path).name for scene in (pair.scenes.hsi, pair.scenes.msi))
+        card = replace(
+            weights.card, trained_on=(*weights.card.trained_on, f"{hsi} with {msi}, one Wald level down"),
+            validated_on=(f"{hsi}, a part that was held back",), validation=asdict(after),
+            ratios=tuple(sorted({*weights.card.ratios, pair.ratio})), steps=weights.card.steps + trainer.step,
+            seed=job.seed, hsfuse=__version__,
+        )  # fmt: skip
+        save_weights(trainer.best_weights, card, keep)
     method = job.method.with_network(network, trust)
     adapted = replace(job, method=method, unadapted=job.method) if kept else job
     return adapted, Adaptation(kept, before, after, trainer.step)

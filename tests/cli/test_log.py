@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
+
+from hsfuse.cli.console import ProgressBar
+from hsfuse.progress import one_stage
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from .conftest import RunHere
 
@@ -17,6 +23,7 @@ def test_a_quiet_run_is_told_in_its_log(hsfuse: RunHere, known_pair: list[str], 
     text = log.read_text(encoding="utf-8")
     assert "INFO fuse: 1 tiles" in text
     assert "INFO fuse: done in" in text
+    assert all(f"INFO {stage}: done in" in text for stage in ("open", "imaging model", "fit"))
     assert "tiles of 24 HSI pixels" in text  # what -v says
     assert all(line[:4].isdigit() for line in text.splitlines())
 
@@ -48,3 +55,22 @@ def test_a_log_that_cannot_be_written(hsfuse: RunHere, known_pair: list[str], tm
     assert ended.status == 2
     assert "the log cannot be written" in ended.stderr
     assert not (tmp_path / "out.tif").exists()
+
+
+def test_what_takes_long_is_said_before_it_is_over(capsys: pytest.CaptureFixture[str]) -> None:
+    """And what is quick, or refused at once, is not."""
+    bar = ProgressBar(silent=False)
+    with one_stage(bar, "quick"):
+        pass
+    assert capsys.readouterr().err == ""
+    with one_stage(bar, "imaging model"):
+        deadline = time.monotonic() + 20
+        said = ""
+        while not said and time.monotonic() < deadline:
+            time.sleep(0.1)
+            said = capsys.readouterr().err
+        assert said == "imaging model …\n"
+    assert capsys.readouterr().err.startswith("imaging model: done in ")
+    with one_stage(ProgressBar(silent=True), "imaging model"):
+        time.sleep(1.3)
+    assert capsys.readouterr().err == ""

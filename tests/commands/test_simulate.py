@@ -11,6 +11,7 @@ import rasterio
 from affine import Affine
 from rio_cogeo.cogeo import cog_validate
 
+from hsfuse.commands.fuse import fuse
 from hsfuse.commands.simulate import FILES, Simulation, simulate
 from hsfuse.errors import OutputError, RequestError, SceneError
 from hsfuse.scenes import PixelWindow
@@ -42,6 +43,25 @@ def read(path: Path) -> NDArray[np.float64]:
     """In the file's own numbers over 10,000, NaN where nodata."""
     with rasterio.open(path) as dataset:
         return dataset.read(masked=True).astype(np.float64).filled(np.nan) * 1e-4
+
+
+@pytest.mark.parametrize("window", [None, PixelWindow(4, 8, 40, 28)])
+def test_a_reference_from_nowhere_makes_a_pair_that_can_be_fused(tmp_path: Path, window: PixelWindow | None) -> None:
+    """Neither file says where it lies; an HSI of larger pixels would seem to, and the MSI not."""
+    reference = tmp_path / "nowhere.tif"
+    with rasterio.open(
+        reference, "w", driver="GTiff", width=50, height=38, count=19, dtype="uint16"
+    ) as dataset:  # fmt: skip
+        dataset.write(REFERENCE)
+        for band, nm in enumerate(WAVELENGTH, start=1):
+            dataset.update_tags(band, wavelength=f"{nm}", wavelength_units="nm")
+    pair = run(reference, tmp_path / "pair", window=window).folder
+    made = fuse(
+        pair / "hsi.tif", pair / "msi.tif", tmp_path / "out.tif", model="bicubic", srf="sentinel-2a", psf="gaussian:1"
+    )
+    assert (made.ratio, made.bands) == (4, 19)
+    with rasterio.open(pair / "hsi.tif") as hsi, rasterio.open(pair / "reference.tif") as truth:
+        assert (hsi.transform.is_identity, truth.transform.is_identity) == (True, True)
 
 
 def test_files_lie_where_the_reference_does(reference: Path, tmp_path: Path) -> None:

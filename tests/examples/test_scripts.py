@@ -114,3 +114,15 @@ def test_training_for_new_sensors(shell: Shell) -> None:
     assert "before training" in ended.stdout
     with rasterio.open(shell.folder / "fused.tif") as fused:
         assert (fused.tags()["HSFUSE_MODEL"], fused.tags()["HSFUSE_WEIGHTS"]) == ("stack", "w")
+
+
+def test_the_notebook_runs_from_top_to_bottom() -> None:
+    pytest.importorskip("rioxarray", reason="needs the extra xarray")
+    pytest.importorskip("xarray")
+    environment = {**os.environ, "PYTHONPATH": str(Path(hsfuse.__file__).parents[1])}
+    script = [sys.executable, "-W", "ignore", str(EXAMPLES / "notebook.py")]
+    ended = subprocess.run(script, capture_output=True, text=True, check=False, env=environment, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    told = ended.stdout.splitlines()
+    assert told[1] == "{'band': 200, 'y': 144, 'x': 72} (20.0, -20.0) 100% known"
+    assert told[-1].startswith("half of the values differ from the HSI by less than ")

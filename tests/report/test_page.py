@@ -9,19 +9,9 @@ import pytest
 
 from hsfuse.errors import OutputError, RequestError
 from hsfuse.imaging import ImagingModel, PointSpread, SpectralResponse, load_table
+from hsfuse.report.content import Arrows, Curves, ErrorMap, Finding, Page, Picture, SpectraAt, Table
 from hsfuse.report.gathering import Places, map_edge
-from hsfuse.report.page import (
-    Arrows,
-    Curves,
-    ErrorMap,
-    Finding,
-    Page,
-    Picture,
-    SpectraAt,
-    Table,
-    check_page,
-    write_page,
-)
+from hsfuse.report.page import check_page, write_page
 
 from ..browser import chromium
 

@@ -12,7 +12,7 @@ import torch
 from hsfuse.commands.fuse import FuseResult, fuse
 from hsfuse.errors import RequestError
 from hsfuse.models import ARCHITECTURES
-from hsfuse.models.weights import WeightsCard, save_weights
+from hsfuse.models.weights import WeightsCard, find_weights, save_weights
 from hsfuse.scenes import PixelWindow
 from hsfuse.training import adaptation as adapting
 
@@ -74,9 +74,9 @@ def test_better_weights_are_kept(
     crops: list[tuple[Path, Path]], poor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adapting, "RATE", 5e-3)
-    stages = Stages()
+    stages, kept = Stages(), tmp_path / "adapted.safetensors"
     plain = run(crops, tmp_path / "plain.tif", weights=poor)
-    result = run(crops, tmp_path / "out.tif", weights=poor, adapt_seconds=2.0, progress=stages)
+    result = run(crops, tmp_path / "out.tif", weights=poor, adapt_seconds=2.0, progress=stages, adapt_weights=kept)
     assert plain.adapted is None
     assert adapted_tag(tmp_path / "plain.tif") is None
     found = result.adapted
@@ -88,8 +88,13 @@ def test_better_weights_are_kept(
     assert f"after {found.steps} steps" in found.sentence
     assert adapted_tag(tmp_path / "out.tif") == found.sentence
     assert not np.array_equal(pixels(tmp_path / "out.tif"), pixels(tmp_path / "plain.tif"))
-    assert stages.seen[0] == ("adapt", 100, "percent")
+    assert ("adapt", 100, "percent") in stages.seen
     assert stages.steps > 90  # it is told how far it is
+    card = find_weights(str(kept)).card
+    assert (card.steps, card.validation["psnr"], len(card.trained_on)) == (found.steps, found.after.psnr, 1)
+    again = run(crops, tmp_path / "again.tif", weights=str(kept))
+    assert again.weights == "adapted"
+    assert not np.array_equal(pixels(tmp_path / "again.tif"), pixels(tmp_path / "plain.tif"))
 
 
 def test_weights_that_did_not_get_better_stay_as_they_were(
@@ -97,7 +102,9 @@ def test_weights_that_did_not_get_better_stay_as_they_were(
 ) -> None:
     monkeypatch.setattr(adapting, "RATE", 0.0)
     run(crops, tmp_path / "plain.tif", weights=poor)
-    result = run(crops, tmp_path / "out.tif", weights=poor, adapt_seconds=0.5)
+    none = tmp_path / "none.safetensors"
+    result = run(crops, tmp_path / "out.tif", weights=poor, adapt_seconds=0.5, adapt_weights=none)
+    assert not none.exists()
     found = result.adapted
     assert found is not None
     assert not found.kept
@@ -112,13 +119,17 @@ def test_weights_that_did_not_get_better_stay_as_they_were(
     [
         ({"model": "gsa"}, "`adapt_seconds` fine-tunes the weights of a network in the spectral subspace"),
         ({"srf": "nowhere.csv"}, "nowhere.csv"),
+        (
+            {"adapt_seconds": None, "adapt_weights": "kept.safetensors"},
+            "`adapt_weights` keeps what `adapt_seconds` has",
+        ),
     ],
 )
 def test_what_cannot_be_adapted_is_refused(
     crops: list[tuple[Path, Path]], tmp_path: Path, choices: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(RequestError, match=sentence):
-        run(crops, tmp_path / "out.tif", adapt_seconds=1.0, **choices)
+        run(crops, tmp_path / "out.tif", **({"adapt_seconds": 1.0} | choices))
     assert not list(tmp_path.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""The products of the README's table, each as a layout that can be written, and those that are refused."""
+"""The products of the guide's table, each as a layout that can be written, and those that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every product of the README's table, written after its documents, opened and fused with a partner made for it.
+"""Every product of the guide's table, written after its documents, opened and fused with a partner made for it.
 
     python -m tests.scenes.readers.products_table [NAME-PART ...]
 
@@ -7,7 +7,7 @@ what was read, and how much its peak of memory grew by opening (VmHWM, so Linux 
 times as fine or an HSI three times as coarse, is written as GeoTIFF, and `hsfuse fuse --model bayes` fuses the two; the
 output must lie on the HSI's grid, its pixels cut into three, and be nearer to the ground than the HSI. One of each kind
 is also written large and opened only: noise, 1000² pixels and 100 bands, multispectral ones 2400² pixels. Products that
-the README says are refused must be, by one sentence and status 2. Exit status 1 if anything was wrong.
+the guide says are refused must be, by one sentence and status 2. Exit status 1 if anything was wrong.
 """
 
 from __future__ import annotations
