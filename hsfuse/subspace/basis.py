@@ -8,7 +8,7 @@ energy stands out from the noise, stays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -95,6 +95,10 @@ class SpectralSubspace:
             coefficient_noise.sqrt().float(),
             float(scaled_noise.sum() - coefficient_noise.sum()),
         )
+
+    def centred(self, spectra: Tensor) -> SpectralSubspace:
+        """The same with the coefficients of `spectra` (n, C) zero on average."""
+        return replace(self, mean=(spectra.double() / self.scale).mean(dim=0).float())
 
     @property
     def size(self) -> int:

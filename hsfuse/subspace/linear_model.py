@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from hsfuse.imaging import BlurDecimate, upsample
 from hsfuse.subspace.basis import FEWEST_COEFFICIENTS, SpectralSubspace
 from hsfuse.subspace.outliers import screened
-from hsfuse.subspace.patch import low_resolution
+from hsfuse.subspace.patch import covered_pixels, low_resolution
 from hsfuse.subspace.prediction import LinearPrediction, fit_prediction
 
 if TYPE_CHECKING:
@@ -141,9 +141,11 @@ class LinearModel:
             SceneError: Too few valid pixels.
         """
         blur, usable = imaging.blur, screened(patches, imaging)
-        spectra, degraded = zip(*(low_resolution(patch, blur) for patch in usable), strict=True)
-        hsi, msi = torch.cat(spectra), torch.cat(degraded)
-        subspace = SpectralSubspace.fit(hsi, size, fewest=fewest)
+        known, degraded = zip(*(low_resolution(patch, blur) for patch in usable), strict=True)
+        hsi, msi = torch.cat(known), torch.cat(degraded)
+        # Y at the rim is known, whatever its PSF has seen: a rare spectrum there belongs to the subspace.
+        spectra = torch.cat([patch.hsi[:, covered_pixels(patch, blur)].T for patch in usable])
+        subspace = SpectralSubspace.fit(spectra, size, fewest=fewest).centred(hsi)
         averaging = blur.noise_gain
         return cls(subspace, fit_prediction(subspace, hsi, msi, imaging, averaging), blur, usable[0].ranges)
 

@@ -82,10 +82,15 @@ def usable_pixels(patch: PairPatch, blur: BlurDecimate) -> Tensor:
     What lies beyond the patch is no more known than what is masked: pixels with more than 1 % of their PSF there tell
     nothing of B and R. Those that reach there least stay where fewer than 32 others are left.
     """
-    covered: Tensor = blur(patch.msi_valid[None].float())[0] > 1 - 1e-4
-    usable = covered & patch.hsi_valid
+    usable = covered_pixels(patch, blur)
     beyond = blur.outside(*usable.shape).to(usable.device)
     innermost = beyond[usable].sort().values[:_FEWEST_INSIDE]
     if not len(innermost):
         return usable
     return usable & (beyond <= max(_BEYOND, float(innermost[-1]) + 1e-6))
+
+
+def covered_pixels(patch: PairPatch, blur: BlurDecimate) -> Tensor:
+    """The HSI pixels that are valid with every fine pixel under their PSF, as far as the patch holds it, (h, w)."""
+    covered: Tensor = blur(patch.msi_valid[None].float())[0] > 1 - 1e-4
+    return covered & patch.hsi_valid
