@@ -261,7 +261,7 @@ def _as_rasterio_takes(config: dict[str, str]) -> dict[str, Any]:
     return taken
 
 
-_PATIENCE = 1.0  # seconds
+_PATIENCE = 3.0  # seconds
 
 
 class ProgressBar:

@@ -72,5 +72,5 @@ def test_what_takes_long_is_said_before_it_is_over(capsys: pytest.CaptureFixture
         assert said == "imaging model …\n"
     assert capsys.readouterr().err.startswith("imaging model: done in ")
     with one_stage(ProgressBar(silent=True), "imaging model"):
-        time.sleep(1.3)
+        time.sleep(3.3)
     assert capsys.readouterr().err == ""

@@ -42,7 +42,8 @@ class Ended:
     @property
     def sentence(self) -> str:
         """The one sentence of an error."""
-        lines = self.stderr.strip().splitlines()
+        # on a busy machine a stage may take long enough to be said
+        lines = [line for line in self.stderr.strip().splitlines() if not line.endswith(" …")]
         assert len(lines) == 1, self.stderr
         assert lines[0].startswith("hsfuse: ")
         return lines[0].removeprefix("hsfuse: ")

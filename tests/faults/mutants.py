@@ -134,8 +134,8 @@ def make_checkpoint(path: Path, network: torch.nn.Module, request: str = "") -> 
     """A sound checkpoint of a network."""
     state, averaged, best = ({name: value.clone() for name, value in network.state_dict().items()} for _ in range(3))
     moments = {index: {"exp_avg": torch.zeros_like(value)} for index, value in enumerate(network.parameters())}
-    record = Record(0, 0.0, None, 0.001, {"psnr": 30.0, "sam": 1.0}, best=True)
-    Checkpoint(request, 0, 0.0, 1.0, {}, (record,), state, averaged, best, moments).write(path)
+    record = Record(0, 0.0, None, 0.001, {"psnr": 30.0, "sam": 1.0}, score=29.0, best=True, skipped=0)
+    Checkpoint(request, 0, 0.0, 1.0, 0, {}, (record,), state, averaged, best, moments).write(path)
 
 
 # --- damage ---

@@ -8,7 +8,7 @@ import pathlib
 import resource
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -85,9 +85,9 @@ def test_a_block_that_turns_out_broken_on_the_way(damaged: Bench) -> None:
 
 @pytest.fixture
 def short_files() -> Iterator[None]:
-    """No file may grow beyond 40 kB, as on a disk that fills up."""
+    """No file may grow beyond 5 kB, as on a disk that fills up."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, hard))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
@@ -128,6 +128,12 @@ def long_run(bench: Bench) -> list[str]:
     return [*words, "--model", "mgdunlss"]
 
 
+def until_it_fuses(stderr: IO[str]) -> None:
+    """Read on to the line that tells of tiles."""
+    while not (line := stderr.readline()).startswith("fuse: "):
+        assert line.endswith(" …\n") or ": done in" in line
+
+
 @pytest.mark.parametrize(
     ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)]
 )
@@ -138,7 +144,7 @@ def test_a_signal_in_the_middle_of_a_fuse(bench: Bench, sent: signal.Signals, st
     before = listing(bench.folder)
     with bench.start(*words) as process:
         assert process.stderr is not None
-        assert process.stderr.readline().startswith("fuse: ")
+        until_it_fuses(process.stderr)
         time.sleep(0.5)
         assert process.poll() is None, "it was over too soon"
         process.send_signal(sent)
@@ -184,7 +190,7 @@ def test_a_second_signal_does_not_break_the_cleaning_up(bench: Bench, second: si
     script = f"import runpy, sys\n{SLOW_CLEANING}\n{RUN_MODULE}"
     with bench.start_python(script, *before_words) as process:
         assert process.stderr is not None
-        assert process.stderr.readline().startswith("fuse: ")
+        until_it_fuses(process.stderr)
         time.sleep(0.3)
         process.send_signal(signal.SIGTERM)
         assert process.stderr.readline() == "cleaning\n"

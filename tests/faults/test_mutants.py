@@ -81,7 +81,9 @@ def test_damaged_checkpoints(tmp_path: Path) -> None:
     assert refused > 10
 
 
-@pytest.mark.parametrize("field", ["format", "request", "step", "elapsed", "best_score", "loss_scale", "history"])
+@pytest.mark.parametrize(
+    "field", ["format", "request", "step", "elapsed", "best_score", "skipped", "loss_scale", "history"]
+)
 @pytest.mark.parametrize("value", ["missing", None, [], {"a": 1}, "x", [[1]], [{"step": 1}], True])
 def test_checkpoints_without_a_field_or_with_one_of_another_kind(tmp_path: Path, field: str, value: Any) -> None:
     import json
@@ -90,8 +92,8 @@ def test_checkpoints_without_a_field_or_with_one_of_another_kind(tmp_path: Path,
     path = tmp_path / "c.safetensors"
     make_checkpoint(path, network)
     content = {
-        "format": "hsfuse-checkpoint/1", "request": "", "step": 0, "elapsed": 0.0, "best_score": 1.0, "loss_scale": {},
-        "history": [],
+        "format": "hsfuse-checkpoint/2", "request": "", "step": 0, "elapsed": 0.0, "best_score": 1.0, "skipped": 0,
+        "loss_scale": {}, "history": [],
     }  # fmt: skip
     path.write_bytes(with_header(path.read_bytes(), json.dumps(content).encode()))
     assert _refusal(path, network) is None
