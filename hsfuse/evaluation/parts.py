@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hsfuse.evaluation.signal_to_noise import MANY_BANDS
 from hsfuse.metrics import spectral_noise
 from hsfuse.report.content import ErrorMap, Picture, SpectraAt
-from hsfuse.report.gathering import BlockMeans, ImageParts, Places, Spectra, map_edge, picture_edge
+from hsfuse.report.gathering import ImageParts, Places, Spectra, map_edge, picture_edge
 from hsfuse.report.quicklook import levels, stretched
 from hsfuse.scenes import PixelWindow
-from hsfuse.scenes.composite import INFRARED_NM, NATURAL_NM, guessed_bands, nearest_bands
+from hsfuse.scenes.composite import INFRARED_NM, NATURAL_NM, BlockMeans, guessed_bands, nearest_bands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 NATURAL, INFRARED, GUESSED = "natural colours", "infrared (vegetation is red)", "bands as they come"
 _STRIP_NUMBERS = 2**24
-_MANY_BANDS = 20  # from here on bands tell each other's noise
 
 
 def composites_of(bands: Bands) -> dict[str, tuple[int, ...]]:
@@ -372,6 +372,6 @@ def shares(lengths: NDArray[np.floating], image: NDArray[np.floating]) -> NDArra
 def noise_of(pair: Pair) -> NDArray[np.float64] | None:
     """Standard deviation of the HSI's noise in each band, in its units; None where there are too few bands to tell."""
     pixels = np.concatenate([block.hsi[:, block.hsi_valid] for block in map(pair.for_fits, pair.sample)], axis=1).T
-    if pixels.shape[1] < _MANY_BANDS or len(pixels) < 2 * _MANY_BANDS:
+    if pixels.shape[1] < MANY_BANDS or len(pixels) < 2 * MANY_BANDS:
         return None
     return spectral_noise(pixels.astype(np.float64))

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
     from hsfuse.scenes import Block, Scene
 
+MANY_BANDS = 20
+"""From here on bands tell each other's noise."""
+
 _EDGE = 64  # pixels of a window
 _WINDOWS_A_SIDE = 3
-_MANY_BANDS = 20  # from here on bands tell each other's noise
 _FEWEST_PIXELS = 64
 
 
@@ -34,7 +36,7 @@ def signal_to_noise(scene: Scene) -> NDArray[np.float64]:
     pixels = np.concatenate([b.values[:, u] for b, u in zip(blocks, usable, strict=True)], axis=1).T.astype(np.float64)
     if len(pixels) < _FEWEST_PIXELS:
         return found
-    many = len(good) >= _MANY_BANDS
+    many = len(good) >= MANY_BANDS
     noise = spectral_noise(pixels) if many else _spatial(blocks, usable)
     with np.errstate(divide="ignore", invalid="ignore"):
         found[good] = 10 * np.log10((pixels**2).mean(axis=0) / noise**2)

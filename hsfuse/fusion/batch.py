@@ -110,21 +110,8 @@ def run_batch(
 ) -> Iterator[BatchOutcome[_Result]]:
     """Fuse many pairs, one after another; what one takes of memory is given back before the next.
 
-    Entries whose files are there already are skipped, unless their `choices` say `overwrite`. Nothing is fused before
-    the first outcome is asked for.
-
-    Args:
-        entries: In the order of the outcomes.
-        fuse: The verb that is called with the pair, the output, `progress` and the choices of each.
-        shard: (k, n): only every n-th entry from the k-th on, for n processes that share the entries.
-        progress: Observer of the work; a note begins and ends each pair.
-
-    Returns:
-        An outcome an entry of the shard, as soon as it is known.
-
-    Raises:
-        RequestError: Two entries write one file, also of different shards, one would write over a scene of another, or
-            a folder cannot be made; nothing was fused.
+    All but `fuse`, the verb that is called with the pair, the output, `progress` and the choices of each, is as of
+    `hsfuse.batch`.
     """
     wanted = tuple(entries)
     _refuse_collisions(wanted)

@@ -274,11 +274,11 @@ class Job:
         stages: Stages,
         beside: SecondRule | None = None,
         align: int = 256,
+        done: int = 0,
         crew: Crew = ALONE,
         progress: Progress = SILENT,
     ) -> Run:
-        """Run a plan, from the row on that is due next in the sinks."""
-        done = min(getattr(sink, "next_row", 0) for sink in sinks)
+        """Run a plan, but for the rows that the sinks have already."""
         work = TileWork(fitted, self.suited, beside)
         redone = fuse_tiles(
             source, work, plan, sinks, bands=bands, progress=progress, align=align, done=done, crew=crew,
@@ -374,8 +374,8 @@ class Job:
         elif any(unfinished.begun_anew for unfinished in kept):
             progress.note("what is there was made for another request: beginning anew")
         run = self._run(
-            pair, plan, fitted, writers, bands=bands, beside=beside, align=first.block, crew=crew, progress=progress,
-            stages=stages,
+            pair, plan, fitted, writers, bands=bands, beside=beside, align=first.block, done=first.next_row, crew=crew,
+            progress=progress, stages=stages,
         )  # fmt: skip
         return replace(run, clipped=first.clipped, facts=fitted.facts, found=warned)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from hsfuse.errors import OutputError
-from hsfuse.files import shown
+from hsfuse.files import shown, written_whole
 from hsfuse.fusion.tiles import Tiling
 from hsfuse.pairs.opening import scene_files
 from hsfuse.scenes.raster import RASTER_ERRORS, open_dataset, tags_of
@@ -156,7 +156,5 @@ def _read(state: Path) -> dict[str, Any] | None:
 
 
 def _write(state: Path, content: dict[str, Any]) -> None:
-    """At once or not at all."""
-    new = state.with_suffix(".new")
-    new.write_text(json.dumps(content), encoding="utf-8")
-    new.replace(state)
+    with written_whole(state, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hsfuse.scenes.composite import BlockMeans
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -18,57 +20,6 @@ _FEWEST_PLACES, _MOST_PLACES = 16, 10_000
 _PICTURE_PIXELS = 6_200_000
 _MAP_PIXELS = 350_000
 _LONGEST_EDGE = 1024
-
-
-class BlockMeans:
-    """Means over square blocks of an image that comes in parts, in any order."""
-
-    def __init__(self, bands: int, width: int, height: int, most: int) -> None:
-        """Make room.
-
-        Args:
-            bands: Of the image.
-            width: Of the image in pixels.
-            height: The same.
-            most: Blocks along its longer edge.
-        """
-        self.factor = max(math.ceil(max(width, height) / most), 1)
-        """Edge of a block in pixels."""
-        shape = -(-height // self.factor), -(-width // self.factor)
-        self._sums = np.zeros((bands, *shape))
-        self._count = np.zeros(shape)
-
-    def add(self, values: NDArray[np.floating], valid: NDArray[np.bool_], column: int, row: int) -> None:
-        """Take in a part.
-
-        Args:
-            values: Shape (C, h, w); what is not valid is never looked at, and what is not finite is not valid.
-            valid: Shape (h, w).
-            column: Of the image at which the part begins.
-            row: The same.
-        """
-        height, width = valid.shape
-        down, rows = self._blocks(row, height)
-        across, columns = self._blocks(column, width)
-        valid = valid & np.isfinite(values).all(axis=0)
-        kept = np.where(valid, values, 0).astype(np.float64)
-        for target, part in ((self._sums, kept), (self._count[None], valid[None].astype(np.float64))):
-            target[:, rows, columns] += np.add.reduceat(np.add.reduceat(part, down, axis=1), across, axis=2)
-
-    def _blocks(self, start: int, length: int) -> tuple[NDArray[np.int64], slice]:
-        """Where blocks begin in a part, and which blocks of the image they are."""
-        first = -start % self.factor
-        begins = np.arange(first, length, self.factor)
-        if first:
-            begins = np.concatenate(([0], begins))
-        block = start // self.factor
-        return begins, slice(block, block + len(begins))
-
-    @property
-    def means(self) -> NDArray[np.float32]:
-        """Shape (C, rows, columns); NaN where nothing is valid."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(np.where(self._count > 0, self._sums / self._count, np.nan), np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -239,7 +239,7 @@ class CogWriter:
         """Remove everything temporary, but not a folder that was given; the target stays as it was."""
         self._close()
         if not self._kept:
-            self._remove()
+            self.remove()
 
     def _close(self) -> None:
         rows = getattr(self, "_rows", None)
@@ -249,7 +249,8 @@ class CogWriter:
             except RASTER_ERRORS:
                 logger.debug("closing the overviews of %s failed", self.path, exc_info=True)
 
-    def _remove(self) -> None:
+    def remove(self) -> None:
+        """Remove the folder of what is unfinished, also one that was given."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _whole_blocks(self, *, last: bool) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
@@ -329,7 +330,7 @@ def finish_all(writers: Sequence[CogWriter]) -> None:
             ) from error
         for writer in writers:
             _remove_stale_sidecars(writer.path)
-            writer._remove()  # noqa: SLF001
+            writer.remove()
     finally:
         for writer in writers:
             writer.discard()

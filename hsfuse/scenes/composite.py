@@ -67,6 +67,57 @@ class SmallImage:
     """Edge of a block in pixels of the scene."""
 
 
+class BlockMeans:
+    """Means over square blocks of an image that comes in parts, in any order."""
+
+    def __init__(self, bands: int, width: int, height: int, most: int) -> None:
+        """Make room.
+
+        Args:
+            bands: Of the image.
+            width: Of the image in pixels.
+            height: The same.
+            most: Blocks along its longer edge.
+        """
+        self.factor = max(math.ceil(max(width, height) / most), 1)
+        """Edge of a block in pixels."""
+        shape = -(-height // self.factor), -(-width // self.factor)
+        self._sums = np.zeros((bands, *shape))
+        self._count = np.zeros(shape)
+
+    def add(self, values: NDArray[np.floating], valid: NDArray[np.bool_], column: int, row: int) -> None:
+        """Take in a part.
+
+        Args:
+            values: Shape (C, h, w); what is not valid is never looked at, and what is not finite is not valid.
+            valid: Shape (h, w).
+            column: Of the image at which the part begins.
+            row: The same.
+        """
+        height, width = valid.shape
+        down, rows = self._blocks(row, height)
+        across, columns = self._blocks(column, width)
+        valid = valid & np.isfinite(values).all(axis=0)
+        kept = np.where(valid, values, 0).astype(np.float64)
+        for target, part in ((self._sums, kept), (self._count[None], valid[None].astype(np.float64))):
+            target[:, rows, columns] += np.add.reduceat(np.add.reduceat(part, down, axis=1), across, axis=2)
+
+    def _blocks(self, start: int, length: int) -> tuple[NDArray[np.int64], slice]:
+        """Where blocks begin in a part, and which blocks of the image they are."""
+        first = -start % self.factor
+        begins = np.arange(first, length, self.factor)
+        if first:
+            begins = np.concatenate(([0], begins))
+        block = start // self.factor
+        return begins, slice(block, block + len(begins))
+
+    @property
+    def means(self) -> NDArray[np.float32]:
+        """Shape (C, rows, columns); NaN where nothing is valid."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(np.where(self._count > 0, self._sums / self._count, np.nan), np.float32)
+
+
 def read_small(scene: Scene, bands: tuple[int, ...], size: int) -> SmallImage:
     """0-based bands of a whole scene, at most `size` pixels a side, in strips: never the scene at once.
 
@@ -75,19 +126,11 @@ def read_small(scene: Scene, bands: tuple[int, ...], size: int) -> SmallImage:
         WorkError: The file breaks off.
     """
     width, height = scene.grid.width, scene.grid.height
-    factor = max(math.ceil(max(width, height) / size), 1)
-    rows = max(_STRIP_NUMBERS // (width * len(bands) * factor), 1) * factor
-    strips = []
+    small = BlockMeans(len(bands), width, height, size)
+    rows = max(_STRIP_NUMBERS // (width * len(bands) * small.factor), 1) * small.factor
     for row in range(0, height, rows):
         block = scene.read(PixelWindow(0, row, width, min(rows, height - row)), bands)
-        # values are 0 where they are not valid
-        strips.append((_sums(block.values, factor), _sums(block.valid[None].astype(np.float64), factor)))
-    total, count = (np.concatenate(parts, axis=1) for parts in zip(*strips, strict=True))
-    means = total / np.maximum(count, 1)
-    return SmallImage(means.astype(np.float32), count[0] > 0, factor)
-
-
-def _sums(image: NDArray[np.floating], factor: int) -> NDArray[np.float64]:
-    """Sums over blocks of `factor` × `factor` pixels of (C, H, W); the last ones of a row or column may be smaller."""
-    rows, columns = (np.arange(0, edge, factor) for edge in image.shape[1:])
-    return np.add.reduceat(np.add.reduceat(image, rows, axis=1, dtype=np.float64), columns, axis=2)
+        small.add(block.values, block.valid, 0, row)
+    values = small.means
+    valid = np.isfinite(values[0])
+    return SmallImage(np.where(valid, values, np.float32(0)), valid, small.factor)

@@ -39,6 +39,11 @@ def band_groups(bands: int, pixels: int) -> Iterator[slice]:
         yield slice(first, min(first + at_once, bands))
 
 
+def indexes(bands: slice) -> list[int]:
+    """What rasterio calls a group of bands."""
+    return list(range(bands.start + 1, bands.stop + 1))
+
+
 def halved(numbers: NDArray[Any], encoding: Encoding, *, whole: bool = False) -> NDArray[Any]:
     """Means over 2 × 2 pixels of the file's numbers, rounded to the file's type.
 
@@ -194,7 +199,7 @@ class _Level:
 
     def write(self, bands: slice, numbers: NDArray[Any]) -> None:
         window = Window(0, self.first, numbers.shape[2], numbers.shape[1])
-        self.dataset.write(numbers, indexes=list(range(bands.start + 1, bands.stop + 1)), window=window)
+        self.dataset.write(numbers, indexes=indexes(bands), window=window)
 
     def begin_next(self) -> None:
         self.first += self.filled

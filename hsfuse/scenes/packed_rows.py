@@ -11,7 +11,7 @@ from rasterio.windows import Window
 
 from hsfuse.scenes.cog_layout import Level
 from hsfuse.scenes.cog_options import BLOCK, block_edge, raster_options
-from hsfuse.scenes.overviews import Overviews, band_groups
+from hsfuse.scenes.overviews import Overviews, band_groups, indexes
 from hsfuse.scenes.raster import open_dataset
 from hsfuse.stages import Stages
 
@@ -161,7 +161,7 @@ class PackedRows:
                     found.clipped += clipped
                     found.nodata |= not whole
                     with self.stages.work("compress and write", encoded.nbytes):
-                        part.write(encoded, indexes=list(range(bands.start + 1, bands.stop + 1)), window=window)
+                        part.write(encoded, indexes=indexes(bands), window=window)
                     with self.stages.work("overviews", encoded.nbytes):
                         self.overviews.add(bands, encoded, whole=whole)
                 with self.stages.work("overviews"):
@@ -210,7 +210,7 @@ class PackedRows:
         with open_dataset(path) as part:
             for window, here in self._rows_of_blocks(part.height):
                 for bands in band_groups(len(self.encoding), (here.stop - here.start) * self.grid.width):
-                    numbers = part.read(list(range(bands.start + 1, bands.stop + 1)), window=window)
+                    numbers = part.read(indexes(bands), window=window)
                     whole = bool(self.encoding.select(bands).has_data(numbers).all())
                     self.overviews.add(bands, numbers, whole=whole)
                 self.overviews.advance()

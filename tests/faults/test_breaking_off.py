@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -83,33 +84,35 @@ def test_a_block_that_turns_out_broken_on_the_way(damaged: Bench) -> None:
 # --- a full disk ---
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def short_files() -> Iterator[None]:
-    """No file may grow beyond 5 kB, as on a disk that fills up."""
+    """No file may grow beyond 2 kB, as on a disk that fills up."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("short_files")
 @pytest.mark.parametrize("old", [None, "old"])
 def test_a_disk_that_fills_up(bench: Bench, old: str | None) -> None:
     if old is not None:
         (bench.folder / "out.tif").write_text(old)
-    ended = bench.fuse("--overwrite", "--dtype", "float64", "--nodata", "-1")
+    with short_files():
+        ended = bench.fuse("--overwrite", "--dtype", "float64", "--nodata", "-1")
     assert (ended.status, ended.stdout, ended.changed) == (1, "", set())
     # libtiff speaks for itself, past GDAL, before the sentence
     assert ended.stderr.splitlines()[-1].startswith("hsfuse: out.tif could not be written")
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.usefixtures("short_files")
 def test_a_simulation_on_a_disk_that_fills_up(bench: Bench) -> None:
-    ended = bench.run(
-        "simulate", "--reference", "hsi.tif", "--ratio", "2", "--srf", "sentinel-2a:B3", "-o", "new/pair",
-        "--dtype", "float64",
-    )  # fmt: skip
+    with short_files():
+        ended = bench.run(
+            "simulate", "--reference", "hsi.tif", "--ratio", "2", "--srf", "sentinel-2a:B3", "-o", "new/pair",
+            "--dtype", "float64",
+        )  # fmt: skip
     assert (ended.status, ended.stdout, ended.changed) == (1, "", set())
 
 
@@ -121,8 +124,8 @@ RUN_MODULE = 'runpy.run_module("hsfuse", run_name="__main__", alter_sys=True)'
 
 def long_run(bench: Bench) -> list[str]:
     """Words of a fuse that takes minutes: a network on many small tiles."""
-    bench.hsi(RNG.integers(100, 9000, (30, 100, 120)).astype(np.int16), wavelengths=None)
-    bench.msi(RNG.integers(100, 9000, (2, 300, 360)).astype(np.uint16))
+    bench.hsi(RNG.integers(100, 9000, (30, 240, 240)).astype(np.int16), wavelengths=None)
+    bench.msi(RNG.integers(100, 9000, (2, 720, 720)).astype(np.uint16))
     thirty_bands(bench)
     words = [word for word in bench.fuse_words("--overwrite", "--tile", "12", "--overlap", "4") if word != "-q"]
     return [*words, "--model", "mgdunlss"]

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hsfuse.report.gathering import BlockMeans, ImageParts, Places, Spectra
+from hsfuse.report.gathering import ImageParts, Places, Spectra
+from hsfuse.scenes.composite import BlockMeans
 
 RNG = np.random.default_rng(3)
 
