@@ -4,7 +4,7 @@ The bands X at the finer pixel minimise
 
     (Y − X B)ᵀ N⁻¹ (Y − X B)  +  (X − W P − o)ᵀ Q (0.05 + Dᵀ w D) (X − W P − o)
 
-with Y the coarse bands, N their noise S and more at the rim (`hsfuse.classical.rim`), P the finer ones, and W, o the
+with Y the coarse bands, N their noise S and more at the rim (`hsfuse.subspace.rim`), P the finer ones, and W, o the
 regression of Y on P B. It is the estimate of `hsfuse.classical.bayes` without its term P = R X: no finer band is a sum
 of coarser ones, and an R fitted all the same (non-negative least squares) moved the result by 0.04 dB. Q is the inverse
 of the covariance of what the regression misses, smooth in space but at the edges of P. Regression and an interpolation
@@ -24,13 +24,13 @@ import torch
 
 from hsfuse.classical.edge_prior import EdgePrior, WeightedLaplacian
 from hsfuse.classical.posterior import NormalEquations, Preconditioner, conjugate_gradients
-from hsfuse.classical.rim import data_precision, step_variance
 from hsfuse.errors import SceneError
 from hsfuse.imaging import BlurDecimate
 from hsfuse.metrics import spatial_noise, spectral_noise
 from hsfuse.subspace.basis import LEAST_NOISE, RANGE_FLOOR
 from hsfuse.subspace.outliers import PlausibleRanges, without_absurd
 from hsfuse.subspace.patch import low_resolution
+from hsfuse.subspace.rim import data_precision, step_variance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ Its coefficients A minimise
 It is the Bayesian fusion of Wei, Dobigeon and Tourneret (2015), Bayesian fusion of multi-band images, with two
 differences: the prior's mean is the noise-aware linear prediction W P (`hsfuse.subspace.prediction`), and its
 covariance is smooth in space, less so across the MSI's edges (`hsfuse.classical.edge_prior`). R, o and both noises are
-those of HySure (Simões et al. 2015); n is s_h², and more at the rim (`hsfuse.classical.rim`). Q is the inverse of the
+those of HySure (Simões et al. 2015); n is s_h², and more at the rim (`hsfuse.subspace.rim`). Q is the inverse of the
 low-resolution covariance of Y − B W P less the HSI's noise: what the prediction misses.
 
 It is solved in coordinates A = W P + T Z in which Q is the identity, the MSI's term diagonal with c entries that are
@@ -26,12 +26,12 @@ from hsfuse.classical.covariances import Covariances
 from hsfuse.classical.edge_prior import WHITE, EdgePrior, WeightedLaplacian
 from hsfuse.classical.observation import MsiObservation
 from hsfuse.classical.posterior import NormalEquations, Preconditioner, conjugate_gradients, local_variance
-from hsfuse.classical.rim import data_precision, step_variance
 from hsfuse.imaging import upsample
 from hsfuse.subspace.basis import FEWEST_COEFFICIENTS, LEAST_NOISE
 from hsfuse.subspace.linear_model import LinearModel
 from hsfuse.subspace.outliers import screened
 from hsfuse.subspace.patch import usable_pixels
+from hsfuse.subspace.rim import beyond_variance, data_precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,7 +103,7 @@ class Bayes:
     """s_h², float32 (K,)."""
 
     beyond: Tensor
-    """v: how much ground beyond the rim may differ from what is replicated there, float32 (K,)."""
+    """θ v: how much ground beyond the rim may differ from what is replicated there, float32 (K,)."""
 
     coordinates: BayesCoordinates
     """Where it is solved."""
@@ -147,8 +147,7 @@ class Bayes:
         missed = _missed(patches, linear_model, hsi_noise)
         coordinates = BayesCoordinates.fit(missed, hsi_noise, observation.precision())
         prior = EdgePrior.fit(patches, observation.noise)
-        encode = linear_model.subspace.encode
-        beyond = step_variance(((encode(patch.hsi), patch.hsi_valid) for patch in patches), hsi_noise)
+        beyond = beyond_variance(patches, linear_model.subspace)
         return cls(linear_model, observation, hsi_noise.float(), beyond.float(), coordinates, prior)
 
     @torch.no_grad()

@@ -12,7 +12,7 @@ terms are in units of the noise (see `hsfuse.subspace.linear_model`), so that th
 λ_φ needs no tuning by scene: the authors' program has 5e-4 for images scaled to 1, which is 0.1 for noise of
 0.005. Ten dimensions, as there. The iteration starts from the linear estimate instead of zero, so it takes 50
 steps, not 200. What the subspace leaves out is added back. The weight g² of an HSI pixel is 1, and s² / n where its PSF
-reaches beyond the tile (`hsfuse.classical.rim`).
+reaches beyond the tile (`hsfuse.subspace.rim`).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ import torch.nn.functional as F
 from hsfuse.classical.circulant import Circulant, differences, differences_adjoint
 from hsfuse.classical.covariances import Covariances
 from hsfuse.classical.observation import MsiObservation
-from hsfuse.classical.rim import data_precision, step_variance
 from hsfuse.subspace.basis import LEAST_NOISE
 from hsfuse.subspace.linear_model import LinearModel
 from hsfuse.subspace.outliers import screened
+from hsfuse.subspace.rim import beyond_variance, data_precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +63,7 @@ class HySure:
     """The HSI coefficients' noise variance over the MSI bands', float32 (c,)."""
 
     beyond: Tensor
-    """v over the HSI coefficients' noise variance: how much ground beyond the rim may differ from what is replicated
+    """θ v over the HSI coefficients' noise variance: how much ground beyond the rim may differ from what is replicated
     there, float32 (K,)."""
 
     smoothness: float
@@ -99,8 +99,7 @@ class HySure:
         weight = noise / observation.noise
         psf = imaging.psf.shifted(imaging.shift)
         response, offset = observation.response.float(), observation.offset.float()
-        encode, own = linear_model.subspace.encode, linear_model.subspace.noise.double() ** 2
-        beyond = step_variance(((encode(patch.hsi), patch.hsi_valid) for patch in patches), own) / noise
+        beyond = beyond_variance(patches, linear_model.subspace) / noise
         return cls(linear_model, psf, response, offset, weight.float(), beyond.float(), smoothness * noise)
 
     @torch.no_grad()

@@ -4,7 +4,7 @@ In the coordinates of `hsfuse.classical.bayes` they read
 
     (L + m_k) Z_k + Σ_l Bᵀ S_kl B Z_l = b_k,    S = Tᵀ N⁻¹ T at every HSI pixel,
 
-with L sparse, B the blur and decimation, N the variance of Y − B A (`hsfuse.classical.rim`) and m_k zero for all but
+with L sparse, B the blur and decimation, N the variance of Y − B A (`hsfuse.subspace.rim`) and m_k zero for all but
 c of the K images. The preconditioner inverts M_k = Bᵀ S_kk B + G⁻¹, G⁻¹ the diagonal of L + m_k, by the Woodbury
 identity,
 

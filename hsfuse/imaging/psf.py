@@ -203,6 +203,22 @@ class BlurDecimate(torch.nn.Module):
         seen = F.conv2d(inner, self.kernel[:1, None].cpu(), stride=self.ratio)[0, 0]
         return torch.where(seen < 1 - 1e-9, 1 - seen, 0).float()
 
+    def noise_gains(self, rows: int, columns: int) -> Tensor:
+        """`noise_gain` of every HSI pixel, (rows, columns): more at the rim, where edge pixels stand for those beyond."""
+        kernel = self.kernel[0].cpu()
+        (down, row), (across, column) = (self._taps_shared(edge) for edge in (rows, columns))
+        return torch.einsum("iab,jab->ij", down, kernel @ across @ kernel.T)[row][:, column]
+
+    def _taps_shared(self, edge: int) -> tuple[Tensor, Tensor]:
+        """Which taps meet in one fine pixel, (n, k, k), of the n kinds of HSI pixels of an axis; the kind of each."""
+        reach = max(-(-self.margin // self.ratio), 0)
+        pixels = torch.arange(edge)
+        kinds = torch.cat([pixels[: reach + 1], pixels[reach + 1 :][-reach:]]) if reach else pixels[:1]
+        taps = torch.arange(self.kernel.shape[-1]) - self.margin
+        place = (kinds[:, None] * self.ratio + taps).clamp(0, edge * self.ratio - 1)
+        kind = torch.minimum(pixels, torch.full_like(pixels, reach)).maximum(pixels - (edge - len(kinds)))
+        return (place[:, :, None] == place[:, None, :]).to(self.kernel.dtype), kind
+
     def _weights(self, like: Tensor) -> Tensor:
         channels = like.shape[1] // self.kernel.shape[0]
         return self.kernel.to(like).repeat_interleave(channels, dim=0)[:, None]

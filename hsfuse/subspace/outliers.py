@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from hsfuse.imaging.holes import fill_holes
 from hsfuse.subspace.patch import PairPatch, low_resolution, usable_pixels
 from hsfuse.subspace.radiometry import fit_radiometry
+from hsfuse.subspace.rim import rim_difference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +100,7 @@ class PlausibleRanges:
         return cls(PlausibleRange.of(hsi), PlausibleRange.of(msi))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScreenedPatch(PairPatch):
     """A part of a pair without what no statistic may stand on."""
 
@@ -111,7 +112,8 @@ def screened(patches: Sequence[PairPatch], imaging: ImagingModel) -> list[Screen
     """The patches with what no statistic may stand on left out; as they are if that has been done.
 
     Absurd HSI pixels are masked, absurd fine pixels filled from their neighbours: masked, each would take every HSI
-    pixel out whose PSF reaches it. Then HSI pixels are masked where the images disagree.
+    pixel out whose PSF reaches it. Then HSI pixels are masked where the images disagree, at the rim only where its edge
+    turns out to be replicated.
     """
     done = [patch for patch in patches if isinstance(patch, ScreenedPatch)]
     if len(done) == len(patches):
@@ -120,9 +122,13 @@ def screened(patches: Sequence[PairPatch], imaging: ImagingModel) -> list[Screen
     sane = [without_absurd(patch, ranges) for patch in patches]
     if sum(int(patch.hsi_valid.sum()) for patch in sane) < _FEWEST:
         sane = list(patches)
+    agreeing = _agreement(sane, imaging)
+    beyond = rim_difference(agreeing, imaging)
+    if beyond == 0:
+        agreeing = _agreement([replace(patch, beyond=beyond) for patch in sane], imaging)
     return [
-        ScreenedPatch(patch.hsi, agrees, patch.msi, patch.msi_valid, ranges)
-        for patch, agrees in zip(sane, _agreement(sane, imaging), strict=True)
+        ScreenedPatch(patch.hsi, patch.hsi_valid, patch.msi, patch.msi_valid, beyond, ranges=ranges)
+        for patch in agreeing
     ]
 
 
@@ -136,12 +142,12 @@ def without_absurd(patch: PairPatch, ranges: PlausibleRanges) -> PairPatch:
     return replace(patch, hsi_valid=hsi_valid, msi=filled)
 
 
-def _agreement(patches: Sequence[PairPatch], imaging: ImagingModel) -> list[Tensor]:
-    """Valid HSI pixels in which P B is what R Y says, by patch."""
+def _agreement(patches: Sequence[PairPatch], imaging: ImagingModel) -> list[PairPatch]:
+    """The patches without HSI pixels in which P B is not what R Y says."""
     pairs = [low_resolution(patch, imaging.blur) for patch in patches]
     hsi, msi = (torch.cat(parts).double() for parts in zip(*pairs, strict=True))
     if len(hsi) < _FEWEST:
-        return [patch.hsi_valid for patch in patches]
+        return list(patches)
     seen = hsi @ torch.from_numpy(imaging.srf.matrix).T
     agrees = _agreeing(seen, msi)
     parts, start = [], 0
@@ -149,7 +155,7 @@ def _agreement(patches: Sequence[PairPatch], imaging: ImagingModel) -> list[Tens
         usable = usable_pixels(patch, imaging.blur)
         valid, count = patch.hsi_valid.clone(), int(usable.sum())
         valid[usable] = agrees[start : start + count]
-        parts.append(valid)
+        parts.append(replace(patch, hsi_valid=valid))
         start += count
     return parts
 

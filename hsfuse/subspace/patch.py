@@ -34,6 +34,10 @@ class PairPatch:
     msi_valid: Tensor
     """Bool (r·h, r·w)."""
 
+    beyond: float = 1.0
+    """How far the ground beyond the rim differs from its edge, in variances of what neighbouring HSI pixels differ by:
+    about 1, as real ground goes on, and 0 where a simulation replicated the edge (`hsfuse.subspace.rim`)."""
+
     @classmethod
     def of(cls, block: PatchLike) -> PairPatch:
         """The window of a pair as methods take it: holes filled, masks telling where they were."""
@@ -79,15 +83,20 @@ def low_resolution(patch: PairPatch, blur: BlurDecimate) -> tuple[Tensor, Tensor
 def usable_pixels(patch: PairPatch, blur: BlurDecimate) -> Tensor:
     """The HSI pixels that are valid with every fine pixel under their PSF, bool (h, w).
 
-    What lies beyond the patch is no more known than what is masked: pixels with more than 1 % of their PSF there tell
-    nothing of B and R. Those that reach there least stay where fewer than 32 others are left.
+    What lies beyond the patch is no more known than what is masked: pixels whose PSF reaches there tell nothing of B
+    and R. Those that reach there least stay where fewer than 32 others are left.
     """
     usable = covered_pixels(patch, blur)
-    beyond = blur.outside(*usable.shape).to(usable.device)
-    innermost = beyond[usable].sort().values[:_FEWEST_INSIDE]
+    return usable if patch.beyond == 0 else inner_pixels(usable, blur)
+
+
+def inner_pixels(usable: Tensor, blur: BlurDecimate) -> Tensor:
+    """The usable HSI pixels with at most 1 % of their PSF beyond the rim, or the 32 with least there, bool (h, w)."""
+    outside = blur.outside(*usable.shape).to(usable.device)
+    innermost = outside[usable].sort().values[:_FEWEST_INSIDE]
     if not len(innermost):
         return usable
-    return usable & (beyond <= max(_BEYOND, float(innermost[-1]) + 1e-6))
+    return usable & (outside <= max(_BEYOND, float(innermost[-1]) + 1e-6))
 
 
 def covered_pixels(patch: PairPatch, blur: BlurDecimate) -> Tensor:

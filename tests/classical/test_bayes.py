@@ -11,9 +11,9 @@ import torch
 from hsfuse.classical import Bayes, SubspaceLinear
 from hsfuse.classical.edge_prior import EDGE_CONTRAST, WHITE, EdgePrior, WeightedLaplacian
 from hsfuse.classical.posterior import NormalEquations, Preconditioner, Stencil, conjugate_gradients
-from hsfuse.classical.rim import data_precision
 from hsfuse.imaging import BlurDecimate, PointSpread
 from hsfuse.subspace.patch import PairPatch
+from hsfuse.subspace.rim import data_precision
 
 if TYPE_CHECKING:
     from collections.abc import Callable

