@@ -204,7 +204,7 @@ class BlurDecimate(torch.nn.Module):
         return torch.where(seen < 1 - 1e-9, 1 - seen, 0).float()
 
     def noise_gains(self, rows: int, columns: int) -> Tensor:
-        """`noise_gain` of every HSI pixel (rows, columns): more at the rim, where edge pixels stand for those beyond."""
+        """`noise_gain` of every HSI pixel (rows, columns): more at the rim, whose pixels stand for those beyond."""
         kernel = self.kernel[0].cpu()
         (down, row), (across, column) = (self._taps_shared(edge) for edge in (rows, columns))
         return torch.einsum("iab,jab->ij", down, kernel @ across @ kernel.T)[row][:, column]
