@@ -96,10 +96,11 @@ class GlobalFeatures(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, w, H, W) in and out."""
-        # (B, w, H, W) -> (B, L, w); statistics in float32, also under autocast
+        # (B, w, H, W) -> (B, L, w); statistics in float32 at least, also under autocast
         tokens = image.flatten(2).transpose(1, 2)
         norm = self.norm
-        tokens = F.layer_norm(tokens.float(), norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+        tokens = tokens.to(torch.promote_types(tokens.dtype, torch.float32))
+        tokens = F.layer_norm(tokens, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
         if isinstance(self.block, ImageMamba):
             mixed = self.block(tokens, image.shape[2]).transpose(1, 2).reshape(image.shape)
         else:
