@@ -26,6 +26,7 @@ from gpu.machine import machine
 from gpu.networks import exactness, pace, papers
 from gpu.report import Line, Report, markdown
 from gpu.scan import parity, speed
+from gpu.tiles import tile
 from gpu.training import training
 
 import hsfuse
@@ -34,9 +35,10 @@ SECTIONS = [
     Section("machine", 40, machine),
     Section("scan, parity", 90, parity),
     Section("networks, exactness", 50, exactness),
-    Section("fuse", 130, fuse),
+    Section("fuse", 120, fuse),
     Section("scan, speed", 50, speed),
-    Section("networks, pace", 60, pace),
+    Section("networks, pace", 45, pace),
+    Section("tile", 25, tile),
     Section("papers", 40, papers),
     Section("training", 60, training),
     Section("failures", 40, failures),

@@ -18,8 +18,8 @@ import hsfuse
 
 BENCHMARKS = Path(__file__).parents[2] / "examples" / "benchmarks"
 SECTIONS = [
-    "machine", "scan, parity", "networks, exactness", "fuse", "scan, speed", "networks, pace", "papers", "training",
-    "failures",
+    "machine", "scan, parity", "networks, exactness", "fuse", "scan, speed", "networks, pace", "tile", "papers",
+    "training", "failures",
 ]  # fmt: skip
 
 

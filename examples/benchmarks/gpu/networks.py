@@ -1,9 +1,8 @@
-"""The networks: against float64 in every precision, their pace, where a tile's time goes, and the papers' sizes."""
+"""The networks: against float64 in every precision, their pace, and the papers' sizes."""
 
 from __future__ import annotations
 
 import copy
-import time
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,12 +14,10 @@ from gpu.bench import computing, megabytes
 from gpu.scenes import example
 from hsfuse.classical import Bayes
 from hsfuse.fusion.compute import to_device
-from hsfuse.fusion.methods import choose_method
 from hsfuse.models.bands import BandNetwork  # noqa: TC001
 from hsfuse.models.mgdunlss import MGDuNLSSConfig, MGDuNLSSNet
 from hsfuse.models.ssrfn import SSRFNConfig, SSRFNNet, SubspaceSSRFNConfig, SubspaceSSRFNNet
 from hsfuse.models.weights import bundled_weights
-from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
     from gpu.bench import Bench
@@ -88,11 +85,7 @@ def exactness(bench: Bench) -> None:
 
 
 def pace(bench: Bench) -> None:
-    """Seconds a megapixel and memory by the edge of a tile, and where the time of a tile goes."""
-    for model in ("mgdunlss", "ssrfn"):
-        if bench.enough(f"a tile by {model}", 8):
-            with bench.attempt(f"a tile by {model}"):
-                _tile(bench, model)
+    """Seconds a megapixel and memory by the edge of a tile."""
     for name, network in subspace_networks(large=not bench.toy).items():
         network.to(bench.device)
         for edge in bench.sized(EDGES, (32,)):
@@ -112,56 +105,6 @@ def _time(bench: Bench, what: str, network: nn.Module, given: tuple[object, ...]
         held += f", {number['megabytes'] * 2**20 / edge**2:.0f} bytes a pixel"
     pace = 1e3 * taken / edge**2
     bench.tell(what, f"{taken:.1f} ms, {pace:.2f} s/Mpx{held}{than}", milliseconds=taken, **number)
-
-
-def _tile(bench: Bench, model: str) -> None:
-    """Step by step, each waited for: what overlaps when a scene is fused is apart here."""
-    pair, compute = example(), bench.quick[-1]
-    window = bench.sized(pair.area, replace(pair.area, width=16, height=16))
-    block = pair.read(window)
-    with compute.products():
-        fitted = choose_method(model).method.fit(pair.patches, pair.imaging, compute=compute)
-    rounds, taken = bench.sized(5, 1), Steps(bench)
-    for turn in range(rounds + 1):
-        if turn == 1:
-            taken.forget()
-        patch = PairPatch.of(block.for_fits())
-        taken.end("fill holes")
-        hsi, msi = patch.hsi.to(bench.device), patch.msi.to(bench.device)
-        taken.end("to the device")
-        with computing(compute):
-            fused = fitted(hsi, msi)
-        taken.end("method")
-        assert bool(torch.isfinite(fused).all())
-        taken.end("look whether finite")
-        fused.float().cpu()
-        taken.end("to the host")
-    bands, *edges = fused.shape
-    whole = sum(taken.seconds.values())
-    parts = (f"{name} {1e3 * part / rounds:.1f} ms ({part / whole:.0%})" for name, part in taken.seconds.items())
-    size = f"{'×'.join(map(str, edges))} pixels, {bands} bands, {compute.precision}"
-    numbers = {f"{name}, seconds": part / rounds for name, part in taken.seconds.items()}
-    bench.tell(f"a tile by {model}, {size}", ", ".join(parts), **numbers)
-
-
-class Steps:
-    """Seconds by step."""
-
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin anew."""
-        self.seconds: dict[str, float] = {}
-        self._begun = time.perf_counter()
-
-    def end(self, step: str) -> None:
-        """A step has been begun where the one before ended, and ends when the device has done it."""
-        self._bench.wait()
-        now = time.perf_counter()
-        self.seconds[step] = self.seconds.get(step, 0.0) + now - self._begun
-        self._begun = now
 
 
 @dataclass(frozen=True)
