@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +38,8 @@ class Strip:
 class RowBlender:
     """Adds weighted tiles, row of tiles after row of tiles, and hands out the rows that nothing more will touch.
 
-    Rows are held in strips that leave whole, so that nothing is copied and nothing moved up.
+    Rows are held in strips that leave whole, so that nothing is copied and nothing moved up. The memory of one that has
+    left is taken for a later one: the system takes longer to give fresh pages than a tile to be added.
     """
 
     def __init__(self, plan: TilePlan, bands: int, *, align: int = 1, first: int = 0) -> None:
@@ -47,6 +48,7 @@ class RowBlender:
         self._bands, self._align = bands, align
         self._next = first
         self._strips: deque[Strip] = deque()
+        self._left: list[Strip] = []
 
     def add(self, tile: Tile, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
         """Add a tile's fused values (C, ratio · h, ratio · w), weighed in place, and where they are valid."""
@@ -68,17 +70,25 @@ class RowBlender:
                 strip.values[:, here, weighed] += values[:, own, columns]
 
     def take(self, row: int) -> Iterator[Strip]:
-        """The strips that are complete once the tiles of `row` are in."""
+        """The strips that are complete once the tiles of `row` are in; each only until the next is asked for."""
         finished = self.plan.finished_rows(row)
         while self._strips and self._strips[0].end <= finished:
-            yield self._strips.popleft()
+            strip = self._strips.popleft()
+            yield strip
+            self._left.append(strip)
 
     def _new_strip(self) -> Strip:
         total, width = self.plan.rows.length * self.plan.ratio, self.plan.columns.length * self.plan.ratio
         first = self._next
         self._next = min(first - first % self._align + self._align, total)
         shape = self._next - first, width
-        return Strip(first, np.zeros((self._bands, *shape), np.float32), np.zeros(shape, dtype=bool))
+        self._left = [strip for strip in self._left if strip.valid.shape == shape]
+        if not self._left:
+            return Strip(first, np.zeros((self._bands, *shape), np.float32), np.zeros(shape, dtype=bool))
+        left = self._left.pop()
+        left.values.fill(0)
+        left.valid.fill(False)
+        return replace(left, first=first)
 
 
 def _weighed(weights: NDArray[np.float32]) -> slice:

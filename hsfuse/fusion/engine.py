@@ -44,7 +44,7 @@ class RowSink(Protocol):
     """Where finished rows go: a `CogWriter`."""
 
     def write(self, row: int, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
-        """Take the next rows, values (C, rows, W) and valid (rows, W)."""
+        """Take the next rows, values (C, rows, W) and valid (rows, W), only until it returns."""
 
 
 class Crew(Protocol):

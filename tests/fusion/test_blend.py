@@ -19,8 +19,8 @@ def blended(plan, image, valid, align=1):
         if number + 1 == len(tiles) or tiles[number + 1].row != tile.row:
             for strip in blender.take(tile.row):
                 starts.append(strip.first)
-                rows.append(strip.values)
-                masks.append(strip.valid)
+                rows.append(strip.values.copy())
+                masks.append(strip.valid.copy())
     return np.concatenate(rows, axis=1), np.concatenate(masks), starts
 
 
