@@ -204,6 +204,19 @@ class NetworkRequest:
             if weights is not None:
                 raise RequestError(f"`{name}` is for a new network: pass `init=none` with it")
 
+    @property
+    def start(self) -> str:
+        """What training starts from: a bundled name, a file's, or `new weights`.
+
+        Raises:
+            RequestError: There are no such weights.
+        """
+        return self._name_of(self._weights())
+
+    @staticmethod
+    def _name_of(weights: WeightsFile | None) -> str:
+        return "new weights" if weights is None else weights.name
+
     def build(
         self, scenes: Sequence[WaldScene], plan: TrainingPlan, *, memory: int, device: torch.device
     ) -> StartingPoint:
@@ -295,7 +308,7 @@ class NetworkRequest:
         task: SubspaceTask | BandsTask,
     ) -> StartingPoint:
         return StartingPoint(
-            name="new weights" if weights is None else weights.name,
+            name=self._name_of(weights),
             model=self.model,
             network=network,
             architecture=architecture,
