@@ -191,7 +191,7 @@ def test_the_block_cache_is_given_as_gdal_takes_it(hsfuse: RunHere, known_pair: 
     [
         (["--window", "1,2,3"], "'1,2,3' is not COL,ROW,WIDTH,HEIGHT in whole HSI pixels"),
         (["--memory", "much"], "'much' is no amount of memory"),
-        (["--memory", "1M"], "0.0 GB of memory do not hold a tile"),
+        (["--memory", "1M"], "0.00 GB of memory do not hold a tile"),
         (["--co", "COMPRESS"], "'COMPRESS' is not KEY=VALUE"),
         (["--co", "COMPRESS=WEBP"], "COMPRESS=WEBP cannot hold a cube"),
         (["--msi-bands", "1-"], "'1-' is not a list of bands"),
