@@ -5,7 +5,8 @@
 Makes a pair with texture on the fly (Indian Pines turned and laid side by side, with a fine pattern over it), fuses it
 by the command line in processes of their own, and prints a Markdown table. `--against` is the root of another checkout,
 run in turn with this one. With `--pansharpen` GDAL's own sharpening of the same pair (a VRT, then written as GeoTIFF)
-is timed too. Reading one band and one spectrum of each result is timed at the end.
+is timed too. `--at-once 2` runs each twice side by side, and times both together. Reading one band and one spectrum of
+each result is timed at the end.
 """
 
 from __future__ import annotations
@@ -88,21 +89,25 @@ class Cost:
     told: dict
 
 
-def measured(command: list[str], root: Path | None = None) -> Cost:
-    """Run a command and measure it.
+def measured(*commands: list[str], root: Path | None = None) -> Cost:
+    """Run commands at the same time and measure them together; what is told is the first one's.
 
     Raises:
-        SystemExit: It failed.
+        SystemExit: One failed.
     """
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    process = subprocess.Popen(  # noqa: S603 (our own words)
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root
-    )
-    out, err = process.communicate()
+    running = [
+        subprocess.Popen(  # noqa: S603 (our own words)
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root
+        )
+        for command in commands
+    ]
+    told_by = [process.communicate() for process in running]
     wall, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if process.returncode:
-        sys.exit(f"{' '.join(command)} ended with {process.returncode}: {err}")
-    told = json.loads(out) if out.startswith("{") else {}
+    for command, process, (_, err) in zip(commands, running, told_by, strict=True):
+        if process.returncode:
+            sys.exit(f"{' '.join(command)} ended with {process.returncode}: {err}")
+    told = json.loads(told_by[0][0]) if told_by[0][0].startswith("{") else {}
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Cost(wall, cpu, told.get("peak_memory_mb", 0.0), told)
 
@@ -164,6 +169,7 @@ def main() -> None:
     parser.add_argument("--memory", default="4G")
     parser.add_argument("--pansharpen", action="store_true", help="time GDAL's own as well")
     parser.add_argument("--folder", type=Path, help="where pairs are made and kept; a temporary one by default")
+    parser.add_argument("--at-once", type=int, default=1, help="how many of the same run share the machine")
     arguments, options = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
@@ -186,8 +192,14 @@ def main() -> None:
                 costs = {}
                 for name, root in versions:
                     output = place / f"{model}-{name}.tif"
-                    command = fuse_command(hsi, msi, output, model, ["--memory", arguments.memory, *options])
-                    costs[name] = cost = measured(command, root)
+                    others = [output.with_suffix(f".{index}.tif") for index in range(1, arguments.at_once)]
+                    commands = [
+                        fuse_command(hsi, msi, path, model, ["--memory", arguments.memory, *options])
+                        for path in (output, *others)
+                    ]
+                    costs[name] = cost = measured(*commands, root=root)
+                    for path in others:
+                        path.unlink()
                     stages = ", ".join(
                         f"{stage['name']} {stage['worked']:.1f}" for stage in cost.told.get("stages", ())
                     )

@@ -10,7 +10,7 @@ import torch
 
 from hsfuse.errors import WeightsError
 from hsfuse.fusion.compute import CPU, Compute
-from hsfuse.fusion.method import BYTES_A_PIXEL
+from hsfuse.fusion.method import NETWORK_BYTES_A_PIXEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,7 +75,7 @@ class FittedBandNetwork:
     @property
     def bytes_a_pixel(self) -> int:
         """Working memory by fine pixel, about."""
-        return BYTES_A_PIXEL + int(getattr(self.network, "bytes_a_pixel", 0))
+        return NETWORK_BYTES_A_PIXEL + int(getattr(self.network, "bytes_a_pixel", 0))
 
     def __call__(self, hsi: Tensor, msi: Tensor) -> Tensor:
         """Fuse a tile: Y (C, h, w) and P (c, r·h, r·w) to (C, r·h, r·w)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from hsfuse.fusion.blend import RowBlender
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from hsfuse.fusion.tile_work import Computed, TileWork
+    from hsfuse.fusion.tile_work import Begun, Computed, TileWork
     from hsfuse.fusion.tiles import Tile, TilePlan
     from hsfuse.progress import Progress
     from hsfuse.scenes import PairBlock, PixelWindow
@@ -56,16 +57,21 @@ class Crew(Protocol):
 
 
 class _Alone:
-    """This process: it reads ahead in a thread of its own."""
+    """This process: it reads ahead in a thread of its own, and has a card begin the next tile while one is computed."""
 
     def computed(
         self, source: TileSource, work: TileWork, tiles: Sequence[Tile], line: Line, stages: Stages
     ) -> Generator[Computed]:
         """The tiles, computed, in their order."""
         read: queue.Queue[tuple[Tile, PairBlock] | None] = queue.Queue(_AHEAD)
+        begun: deque[Begun] = deque()
         with line.stage(lambda: _read(source, tiles, read, line, stages)):
             for tile, block in line.take(read, lambda: stages.wait("compute")):
-                yield work(tile, block, stages)
+                begun.append(work.begin(tile, block, stages))
+                if len(begun) > work.ahead:
+                    yield work.end(begun.popleft(), stages)
+            while begun:
+                yield work.end(begun.popleft(), stages)
 
 
 ALONE: Crew = _Alone()

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
+from hsfuse.fusion.card import free_card_bytes, tile_on_card
 from hsfuse.fusion.engine import ALONE, STAGES, fuse_tiles
 from hsfuse.fusion.memory import fitting_tile
 from hsfuse.fusion.tile_work import TileWork
@@ -100,14 +101,14 @@ def plan_tiles(
     tiling: Tiling = BY_MEMORY,
     layers: int = 1,
 ) -> TilePlan:
-    """The tiles asked for, or those that fit into memory with the overlap that a method needs.
+    """The tiles asked for, or those that fit into memory, the card's too, with the overlap that a method needs.
 
     Args:
         fitted: The method.
         area: What is fused, in HSI pixels; only its size matters.
         bands: C, of the fused image.
         ratio: HSI pixel over fine pixel.
-        compute: With the memory that there is.
+        compute: Where tiles are computed, with the memory that there is.
         tiling: What was asked for.
         layers: How many images are written.
 
@@ -120,6 +121,10 @@ def plan_tiles(
     if tile is None:
         size = (area.width, area.height)
         tile = fitting_tile(layers * bands, size, ratio, overlap, compute.budget, fitted.bytes_a_pixel)
+        tile = tile_on_card(
+            tile, max(3 * overlap, 8), ratio=ratio, bands=layers * bands, bytes_a_pixel=fitted.bytes_a_pixel,
+            free=free_card_bytes(compute.torch_device),
+        )  # fmt: skip
     margin = min(fitted.margin, overlap // 2)
     return TilePlan.make(area.width, area.height, ratio, tile=tile, overlap=overlap, margin=margin)
 
@@ -260,7 +265,7 @@ class Job:
             RequestError: The tile is too small for the overlap, or for the memory.
             WorkError: A tile is not finite, memory runs out, or reading or writing fails.
         """
-        plan = plan_tiles(fitted, area, bands=bands, ratio=ratio, compute=self.compute, tiling=self.tiling)
+        plan = plan_tiles(fitted, area, bands=bands, ratio=ratio, compute=self.suited, tiling=self.tiling)
         return self._run(source, plan, fitted, [sink], bands=bands, progress=progress, stages=Stages(*STAGES))
 
     def _run(
@@ -364,7 +369,7 @@ class Job:
             writer.tag({f"HSFUSE_{key}": value for key, value in found.facts.items()} | {"HSFUSE_OF": first.path.name})
             beside, warned = TileUncertainty(found, pair.for_fits), found.warnings
         plan = plan_tiles(
-            fitted, pair.area, bands=bands, ratio=pair.ratio, compute=self.compute, tiling=self.tiling,
+            fitted, pair.area, bands=bands, ratio=pair.ratio, compute=self.suited, tiling=self.tiling,
             layers=len(writers),
         )  # fmt: skip
         for unfinished in kept[:1]:

@@ -15,8 +15,10 @@ from hsfuse.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_WANTED_EDGE = 192  # fine pixels: larger tiles waste less on overlap, smaller ones attend faster
-_CUBES_PER_TILE = 12  # float32 copies of a tile that exist at once, queues included
+_WANTED_EDGE = 256  # fine pixels: larger tiles waste less on overlap, smaller ones stay in the processor's cache
+_WANTED_OVERLAPS = 5  # that a tile holds at least where memory allows: half of it is then computed once
+_CUBES_OUT = 6  # fused tiles that exist at once: computed, waiting, two in the queue, blended, and one to spare
+_CUBES_IN = 6  # HSI tiles likewise, as read and with their holes filled
 _FIXED_BYTES = 700 * 2**20  # libraries, GDAL's cache
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # man 3 mallopt
@@ -139,9 +141,10 @@ def fitting_tile(bands: int, area: tuple[int, int], ratio: int, overlap: int, bu
         RequestError: Not even the smallest tile fits.
     """
     width, most = area[0], max(area)
-    tile, least = min(max(_WANTED_EDGE // ratio, 3 * overlap), most), min(max(3 * overlap, 8), most)
+    least = min(max(3 * overlap, 8), most)
+    tile = min(max(_WANTED_EDGE // ratio, _WANTED_OVERLAPS * overlap), most)
     while _needed(bands, width, ratio, tile, working_bytes) > budget and tile > least:
-        tile = max(tile * 3 // 4, least)
+        tile -= 1
     if _needed(bands, width, ratio, tile, working_bytes) > budget:
         raise RequestError(
             f"{budget / 2**30:.2f} GB of memory do not hold a tile of {tile} HSI pixels with {bands} bands: "
@@ -155,4 +158,5 @@ def _needed(bands: int, width: int, ratio: int, tile: int, working_bytes: int) -
     edge = tile * ratio
     # strips of 256 rows that a row of tiles touches, and the rows of overviews that wait for their blocks to fill
     rows = (edge + 2 * 256 + 256) * width * ratio * bands * 4
-    return _FIXED_BYTES + rows + edge * edge * (working_bytes + bands * 4 * _CUBES_PER_TILE)
+    cubes = _CUBES_OUT + _CUBES_IN / ratio**2
+    return _FIXED_BYTES + rows + edge * edge * (working_bytes + int(bands * 4 * cubes))

@@ -11,7 +11,7 @@ from torch import nn
 
 from hsfuse.classical import Bayes
 from hsfuse.fusion.compute import CPU, Compute, to_device
-from hsfuse.fusion.method import BYTES_A_PIXEL
+from hsfuse.fusion.method import NETWORK_BYTES_A_PIXEL
 from hsfuse.fusion.trust import calibrated_trust
 from hsfuse.models.precision import full_float32
 
@@ -92,7 +92,7 @@ class FittedNetwork:
     trust: float
     """Part of the correction that is added, 0 to 1."""
 
-    bytes_a_pixel: int = BYTES_A_PIXEL
+    bytes_a_pixel: int = NETWORK_BYTES_A_PIXEL
     """Working memory by fine pixel, about."""
 
     @property

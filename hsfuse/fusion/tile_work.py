@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -11,10 +12,11 @@ import torch
 
 from hsfuse.errors import WorkError
 from hsfuse.fusion.compute import to_device
+from hsfuse.fusion.transfer import lane_to
 from hsfuse.subspace.patch import PairPatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from hsfuse.fusion.compute import Compute
     from hsfuse.fusion.method import FittedMethod
     from hsfuse.fusion.tiles import Tile
+    from hsfuse.fusion.transfer import Lane, Leaving
     from hsfuse.scenes import PairBlock
     from hsfuse.stages import Stages
 
@@ -51,6 +54,26 @@ class Computed:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """A tile that is being computed."""
+
+    tile: Tile
+    """Which."""
+
+    block: PairBlock
+    """As it was read."""
+
+    valid: NDArray[np.bool_]
+    """Where it is, (r·h, r·w)."""
+
+    images: tuple[Tensor, Tensor] | None = None
+    """Y and P on the device; None where no pixel is valid, so that nothing is computed."""
+
+    leaving: Leaving | None = None
+    """What is made of them; None likewise."""
+
+
+@dataclass(frozen=True)
 class TileWork:
     """How tiles become images; it can be sent to other processes."""
 
@@ -70,18 +93,54 @@ class TileWork:
         Raises:
             WorkError: It is not finite in float32, or memory runs out.
         """
+        return self.end(self.begin(tile, block, stages), stages)
+
+    @property
+    def ahead(self) -> int:
+        """How many tiles to begin before the first of them is ended, so that the device is never idle."""
+        return self._lane.ahead
+
+    def begin(self, tile: Tile, block: PairBlock, stages: Stages) -> Begun:
+        """Bring a tile to the device and begin to compute it; on a card that goes on after the return.
+
+        Raises:
+            WorkError: Memory runs out.
+        """
         valid = block.fine_valid
         if not valid.any():
+            return Begun(tile, block, valid)
+        with stages.work("fill", block.hsi.nbytes + block.msi.nbytes):
+            patch = PairPatch.of(block.for_fits())  # a gross number would spread as far as the method reaches
+        with _memory_told(tile):
+            with stages.work("to device", block.hsi.nbytes + block.msi.nbytes):
+                hsi, msi = self._lane.bring(patch.hsi, patch.msi)
+            # here, since this may be another process than the one that asked
+            with stages.work("compute"), self.compute.products():
+                layers = [self._fused(hsi, msi, self.compute).float()]
+                if self.beside is not None:
+                    with torch.inference_mode():
+                        layers.append(self.beside(block, hsi, msi))
+                return Begun(tile, block, valid, (hsi, msi), self._lane.fetch(*layers))
+
+    def end(self, begun: Begun, stages: Stages) -> Computed:
+        """What was made of a tile, once it is there.
+
+        Raises:
+            WorkError: It is not finite in float32, or memory runs out.
+        """
+        tile, block, valid = begun.tile, begun.block, begun.valid
+        if begun.leaving is None or begun.images is None:
             empty = [
                 np.zeros((len(block.hsi), *valid.shape), np.float32) for _ in range(1 if self.beside is None else 2)
             ]
             return Computed(tile, tuple(empty), valid)
-        with stages.work("fill", block.hsi.nbytes + block.msi.nbytes):
-            patch = PairPatch.of(block.for_fits())  # a gross number would spread as far as the method reaches
-        with stages.work("to device", block.hsi.nbytes + block.msi.nbytes):
-            hsi, msi = patch.hsi.to(self.compute.torch_device), patch.msi.to(self.compute.torch_device)
-        with self.compute.products():  # here, since this may be another process than the one that asked
-            layers, redone = self._layers(tile, block, hsi, msi, stages)
+        fused, *others = self._host(begun.leaving, stages)
+        redone = self.compute.half is not None and not _finite(fused)
+        if redone:
+            logger.info("tile at %d, %d is not finite in %s: again in float32", *_corner(tile), self.compute.precision)
+            with _memory_told(tile):
+                fused = self._in_float32(*begun.images, stages)
+        layers = (fused, *others)
         for values in layers:
             if not _finite(values):
                 column, row = _corner(tile)
@@ -97,31 +156,20 @@ class TileWork:
             return self
         return replace(self, method=to_device(self.method, compute.torch_device), compute=compute)
 
-    def _layers(
-        self, tile: Tile, block: PairBlock, hsi: Tensor, msi: Tensor, stages: Stages
-    ) -> tuple[tuple[NDArray[np.float32], ...], bool]:
-        try:
-            with stages.work("compute"):
-                fused = self._fused(hsi, msi, self.compute)
-                redone = self.compute.half is not None and not bool(torch.isfinite(fused).all())
-                if redone:
-                    logger.info(
-                        "tile at %d, %d is not finite in %s: again in float32", *_corner(tile), self.compute.precision
-                    )
-                    fused = self._fused(hsi, msi, self.compute.in_float32())
-                layers = [fused.float()]
-                if self.beside is not None:
-                    with torch.inference_mode():
-                        layers.append(self.beside(block, hsi, msi))
-                if hsi.is_cuda:
-                    torch.cuda.synchronize(hsi.device)
-            with stages.work("to host", sum(layer.numel() * 4 for layer in layers)):
-                return tuple(layer.cpu().numpy() for layer in layers), redone
-        except torch.OutOfMemoryError as error:
-            raise WorkError(
-                f"the device has no memory for a tile of {tile.window.width}×{tile.window.height} HSI pixels, nor for "
-                "a part of it: pass a smaller `tile`, or `device=cpu`",
-            ) from error
+    @property
+    def _lane(self) -> Lane:
+        return lane_to(self.compute.torch_device)
+
+    def _host(self, leaving: Leaving, stages: Stages) -> tuple[NDArray[np.float32], ...]:
+        with stages.work("compute"):
+            leaving.wait_computed()
+        with stages.work("to host", leaving.nbytes):
+            return tuple(layer.numpy() for layer in leaving.arrived())
+
+    def _in_float32(self, hsi: Tensor, msi: Tensor, stages: Stages) -> NDArray[np.float32]:
+        with stages.work("compute"), self.compute.products():
+            leaving = self._lane.fetch(self._fused(hsi, msi, self.compute.in_float32()).float())
+        return self._host(leaving, stages)[0]
 
     def _fused(self, hsi: Tensor, msi: Tensor, compute: Compute) -> Tensor:
         """The whole tile, or where the device cannot hold that its quarters."""
@@ -186,6 +234,18 @@ def _run(method: FittedMethod, hsi: Tensor, msi: Tensor, compute: Compute) -> Te
         ),
     ):
         return method(hsi, msi)
+
+
+@contextlib.contextmanager
+def _memory_told(tile: Tile) -> Iterator[None]:
+    """A block in which a device without memory is an error for users."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise WorkError(
+            f"the device has no memory for a tile of {tile.window.width}×{tile.window.height} HSI pixels, nor for "
+            "a part of it: pass a smaller `tile`, or `device=cpu`",
+        ) from error
 
 
 def _finite(values: NDArray[np.float32]) -> bool:

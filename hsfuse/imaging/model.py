@@ -60,8 +60,8 @@ class ImagingModel:
 
     @cached_property
     def blur(self) -> BlurDecimate:
-        """B, with the shift in it."""
-        return BlurDecimate(self.psf.shifted(self.shift))
+        """B, with the shift in it, and without taps that weigh next to nothing."""
+        return BlurDecimate(self.psf.shifted(self.shift).trimmed())
 
     def seen_from(self, matrix: NDArray[np.float64]) -> ImagingModel:
         """The same two sensors with Y on other pixels of the same ratio; see `PointSpread.seen_from`."""

@@ -31,6 +31,8 @@ MOST_HSI_PIXELS = 32
 
 _RIM = 4  # fine pixels, of noughts around a kernel that is interpolated
 
+_NEGLIGIBLE = 1e-4  # of a PSF's weight: what its outermost taps may hold all together and be left out
+
 _LEAST_SIGMA = 1e-3  # fine pixels, below which a Gaussian's samples would all be nought
 
 
@@ -114,6 +116,21 @@ class PointSpread:
         moved = ndimage.shift(np.pad(self.kernel, margin), (y, x), order=3, mode="constant")
         moved = np.clip(moved, 0, None)
         return PointSpread(moved / moved.sum(), self.ratio)
+
+    def trimmed(self) -> PointSpread:
+        """The same blur without outermost taps that hold less than 1e-4 of its weight, for speed.
+
+        Estimated and shifted kernels have frames of next to nothing about them, and a blur costs as its taps.
+        """
+        reach = np.abs(np.arange(len(self.kernel)) - (len(self.kernel) - 1) / 2)
+        frame = np.maximum.outer(reach, reach)
+        within = [self.kernel[frame <= edge].sum() for edge in reach[len(reach) // 2 :]]
+        kept = int(np.argmax(np.array(within) >= 1 - _NEGLIGIBLE))
+        cut = len(reach) - len(reach) // 2 - 1 - kept
+        if cut == 0:
+            return self
+        kernel = self.kernel[cut:-cut, cut:-cut]
+        return PointSpread(kernel / kernel.sum(), self.ratio)
 
     def seen_from(self, matrix: NDArray[np.float64]) -> PointSpread:
         """The same blur on fine pixels of another size, shape or direction, its ratio kept.

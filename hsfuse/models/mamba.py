@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hsfuse.errors import RequestError
+from hsfuse.models.precision import at_least_float32
 from hsfuse.scan import selective_scan
 
 
@@ -90,7 +91,8 @@ class Mamba(nn.Module):
         low, B, C = torch.split(self._project(self.x_proj, x), widths, dim=1)
         delta = _times(self.dt_proj.weight, low)  # (B, d_inner, L); its bias goes into the scan
         y = selective_scan(
-            x, delta, -torch.exp(self.A_log.float()), B, C, self.D.float(), z, self.dt_proj.bias.float(),
+            x, delta, -torch.exp(at_least_float32(self.A_log)), B, C, at_least_float32(self.D), z,
+            at_least_float32(self.dt_proj.bias),
             delta_softplus=True,
         )  # fmt: skip
         out: Tensor = self.out_proj(y.transpose(1, 2))

@@ -10,6 +10,13 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from torch import Tensor
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Half precision as float32; float32 and float64 as they are."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
 
 @contextlib.contextmanager
 def float32_products(*, tf32: bool) -> Iterator[None]:

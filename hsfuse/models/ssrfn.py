@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from hsfuse.errors import RequestError
 from hsfuse.imaging import upsample
-from hsfuse.models.precision import full_float32
+from hsfuse.models.precision import at_least_float32, full_float32
 from hsfuse.models.ssrfn_blocks import (
     Blocks,
     ChangeFeatures,
@@ -265,7 +265,7 @@ class SubspaceSSRFNNet(nn.Module):
             msi_low = condition.blur(msi)
         to_hsi, to_msi = self.condition(condition.scalars().flatten(1))[..., None, None].chunk(2, dim=1)
         correction = self.body(hsi, msi, msi_low, (to_hsi, to_msi))
-        coefficients: Tensor = inputs.initial + unit * correction.float()
+        coefficients: Tensor = inputs.initial + unit * at_least_float32(correction)
         return coefficients
 
 

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from hsfuse.imaging import upsample
 from hsfuse.models.mamba import Mamba
+from hsfuse.models.precision import at_least_float32
 from hsfuse.models.recomputing import Staged
 
 if TYPE_CHECKING:
@@ -96,10 +97,10 @@ class GlobalFeatures(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, w, H, W) in and out."""
-        # (B, w, H, W) -> (B, L, w); statistics in float32, also under autocast
+        # (B, w, H, W) -> (B, L, w); statistics in float32 at least, also under autocast
         tokens = image.flatten(2).transpose(1, 2)
         norm = self.norm
-        tokens = F.layer_norm(tokens.float(), norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+        tokens = F.layer_norm(at_least_float32(tokens), norm.normalized_shape, norm.weight, norm.bias, norm.eps)
         if isinstance(self.block, ImageMamba):
             mixed = self.block(tokens, image.shape[2]).transpose(1, 2).reshape(image.shape)
         else:
@@ -365,5 +366,5 @@ def _attended(query: nn.Module, key: nn.Module, value: nn.Module, spatial: Tenso
 
 def attend_unlike(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """(1 − softmax(K ⊙ V)) ⊙ Q + V, equations 19 and 21; softmax over channels."""
-    alike = torch.softmax((key * value).float(), dim=1).to(query.dtype)
+    alike = torch.softmax(at_least_float32(key * value), dim=1).to(query.dtype)
     return torch.addcmul(value, 1 - alike, query)

@@ -37,6 +37,27 @@ def test_help_of_every_command_imports_nothing_heavy() -> None:
     assert (ended.stdout, ended.returncode) == ("[]\n", 0), ended.stderr
 
 
+@pytest.mark.parametrize(("chosen", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "ACTIVE")])
+def test_threads_that_wait_leave_the_cores_to_others(chosen: dict[str, str], expected: str) -> None:
+    script = textwrap.dedent("""
+        import contextlib, sys
+        from hsfuse.cli import main
+        sys.argv[1:] = ["--version"]
+        with contextlib.suppress(SystemExit):
+            main()
+        import torch
+    """)
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "OMP_WAIT_POLICY"}
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True,
+        env={**environment, "OMP_DISPLAY_ENV": "true", **chosen},
+    )  # fmt: skip
+    shown = [line for line in ended.stderr.splitlines() if "OMP_WAIT_POLICY" in line]
+    if not shown:
+        pytest.skip("this OpenMP does not show its environment")
+    assert expected in shown[0]
+
+
 def test_version_and_help_as_a_process(tmp_path: Path) -> None:
     version = spawn(["--version"], tmp_path)
     assert (version.status, version.stdout.split()[-1], version.stderr) == (0, __version__, "")

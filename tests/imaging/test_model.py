@@ -67,6 +67,17 @@ def test_the_gain_of_noise_at_a_pixel_is_that_of_its_row_of_b(
     torch.testing.assert_close(blur.noise_gains(rows, columns), expected)
 
 
+@few
+@given(RATIOS, WIDTHS, SHIFTS)
+def test_taps_that_weigh_nothing_go_and_the_blur_stays(ratio: int, fwhm: float, shift: tuple[float, float]) -> None:
+    whole = PointSpread.gaussian(ratio, fwhm).shifted(shift)
+    framed = PointSpread(np.pad(whole.kernel, 4), ratio)
+    image = torch.rand(1, 6 * ratio, 6 * ratio, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    trimmed = framed.trimmed()
+    assert len(trimmed.kernel) <= len(whole.kernel)
+    torch.testing.assert_close(BlurDecimate(trimmed)(image), BlurDecimate(framed)(image), atol=2e-4, rtol=0)
+
+
 def test_nothing_lies_outside_where_the_psf_stays_within_its_pixel() -> None:
     inner = BlurDecimate(PointSpread.gaussian(4, 0.3)).outside(3, 3)
     reaching = BlurDecimate(PointSpread.gaussian(4, 1.0)).outside(5, 5)

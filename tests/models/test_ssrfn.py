@@ -454,3 +454,14 @@ def test_gradients_in_bfloat16_are_finite():
         loss = network(inputs, condition).square().mean()
     loss.backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+def test_float64_goes_through_whole():
+    """What other precisions are held against on a card."""
+    torch.manual_seed(0)
+    network = SSRFNNet(SSRFNConfig.preset("tiny", bands=4, msi_bands=2)).eval().requires_grad_(False)
+    hsi, msi = torch.rand(1, 4, 3, 3), torch.rand(1, 2, 12, 12)
+    single, double = network(hsi, msi), network.double()(hsi.double(), msi.double())
+    assert double.dtype == torch.float64
+    assert not torch.equal(double, double.float().double())
+    torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-5)
