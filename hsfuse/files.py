@@ -34,6 +34,11 @@ def shown(path: str | os.PathLike[str]) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def already_there(path: str | os.PathLike[str]) -> str:
+    """What is said of a file that an earlier run of the same request has finished: a sentence for the user."""
+    return f"{shown(path)} is there already, whole, as this very request makes it: nothing was left to do"
+
+
 def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Find out whether a file could be written, before any work is done for it.
 

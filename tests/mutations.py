@@ -129,8 +129,8 @@ MUTATIONS = (
         "kept = after.score > before.score", "kept = True", "training/test_adaptation.py",
     ),
     Mutation(
-        "a resumed training ignores another precision", "commands/train_reduced.py",
-        '"precision": compute.precision,', '"precision": "fp32",', "commands/test_train_reduced.py",
+        "a resumed training ignores another precision", "training/request.py",
+        '"precision": self.compute.precision,', '"precision": "fp32",', "commands/test_train_reduced.py",
     ),
     Mutation(
         "SAM is a mean over bands' angles in radians", "metrics/full_reference.py",

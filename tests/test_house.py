@@ -13,7 +13,7 @@ FLOORS = {
     "models": 2, "classical": 2,
     "subspace": 1,
     "scenes": 0, "imaging": 0, "scan": 0, "metrics": 0,
-    "files": -1, "stages": -2, "progress": -2, "errors": -2, "version": -2,
+    "files": -1, "stages": -2, "progress": -2, "errors": -2, "version": -2, "spelling": -2,
 }  # fmt: skip
 """A room may import from lower floors; `fusion` stands on `pairs`, whose Wald level calibrates networks."""
 BESIDE = {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 
 import click
 
 from hsfuse.cli.console import ExitStatus, run_to_the_end
+from hsfuse.spelling import did_you_mean
 from hsfuse.version import __version__
 
 COMMANDS = {
@@ -52,9 +52,9 @@ class LazyGroup(click.Group):
         Raises:
             click.UsageError: There is none; one of a similar name is proposed.
         """
-        near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        near = did_you_mean(args[0], COMMANDS)
         if args[0] not in COMMANDS and near:
-            ctx.fail(f"No such command {args[0]!r}, did you mean {near[0]!r}?")
+            ctx.fail(f"No such command {args[0]!r}{near}")
         return super().resolve_command(ctx, args)
 
 

@@ -45,6 +45,7 @@ _debug = False
 _options: Mapping[str, str] = {}
 _kept = _NOTHING_KEPT
 _level = logging.WARNING  # of hsfuse's own lines on the terminal
+_bars: list[ProgressBar] = []  # of the command that runs
 
 
 def run_to_the_end(run: Callable[[], Any]) -> int:
@@ -196,7 +197,9 @@ class Console:
 
         Without `stages` it says notes alone elsewhere.
         """
-        return ProgressBar(silent=self.quiet > 0, stages=stages)
+        bar = ProgressBar(silent=self.quiet > 0, stages=stages)
+        _bars.append(bar)
+        return bar
 
     @contextlib.contextmanager
     def running(self, config: dict[str, str], *, debug: bool, log: str | None = None) -> Iterator[None]:
@@ -217,13 +220,17 @@ class Console:
         journal.keep(log)
         logging.getLogger("hsfuse").setLevel(min(_level, logging.INFO) if log else _level)
         logging.getLogger("rasterio").setLevel(logging.CRITICAL)
-        if not config:
-            yield
-            return
-        import rasterio  # noqa: PLC0415 (only where it is asked for: help stays fast)
+        try:
+            if not config:
+                yield
+                return
+            import rasterio  # noqa: PLC0415 (only where it is asked for: help stays fast)
 
-        with rasterio.Env(**_as_rasterio_takes(config)):
-            yield
+            with rasterio.Env(**_as_rasterio_takes(config)):
+                yield
+        finally:  # a stage that broke off says nothing after the sentence that says why
+            while _bars:
+                _bars.pop().close()
 
 
 def _plain(value: Any) -> Any:  # noqa: PLR0911 (one return a kind of value)
@@ -277,7 +284,7 @@ class ProgressBar:
 
     def start(self, stage: str, total: int, unit: str = "tiles") -> None:
         """A stage of `total` steps begins."""
-        self._close()  # of a stage that broke off
+        self.close()  # of a stage that broke off
         self._stage, self._total, self._started = stage, total, time.monotonic()
         journal.record(stage if unit in {"percent", STAGE} else f"{stage}: {total} {unit}")
         if self.silent:
@@ -320,7 +327,7 @@ class ProgressBar:
             if self._announced:
                 click.echo(done, err=True)
         elif self._bar is not None:
-            self._close()
+            self.close()
         elif not self.silent and self.stages:
             click.echo(done, err=True)
 
@@ -329,7 +336,8 @@ class ProgressBar:
         self._announced = True
         click.echo(f"{stage} …", err=True)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """No more is said of the stage."""
         if self._late is not None:
             self._late.cancel()
             self._late = None

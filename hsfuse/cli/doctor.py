@@ -61,9 +61,12 @@ def _rows(result: Diagnosis) -> Iterator[tuple[str, str]]:
         yield "", f"not {name}: {why or 'it works too, but comes later in the order'}"
     there = [name for name, present in gdal.drivers.items() if present]
     missing = [name for name, present in gdal.drivers.items() if not present]
-    yield "GDAL", f"{gdal.version}, rasterio {gdal.rasterio}; the output is interleaved {gdal.interleave}"
+    yield (
+        "GDAL",
+        f"{gdal.version}, rasterio {gdal.rasterio}: reads scenes, packs blocks that hsfuse lays out as a COG",
+    )
     yield "drivers", ", ".join(there) + (f"; missing: {', '.join(missing)}" if missing else "")
-    yield "h5py", "there" if gdal.h5py else "missing: PRISMA products cannot be read (pip install h5py)"
+    yield "h5py", "there" if gdal.h5py else "missing: products in HDF5 and netCDF 4 cannot be read (pip install h5py)"
     yield "threads", f"{threads.torch} on {threads.cpus} CPUs: {threads.reason}"
     yield "free memory", f"{threads.memory_bytes / 2**30:.1f} GB, half of which fuse takes unless --memory says else"
     for name, files in result.weights.items():

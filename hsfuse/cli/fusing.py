@@ -76,7 +76,7 @@ _OPTIONS = (
     _form,
     options.option("--resume", is_flag=True, group=_OUTPUT,
                    help="Keep finished rows where the run breaks off, and go on with those of an earlier run of the "
-                   "same request."),
+                   "same request; an output that it has finished is left as it is."),
     options.overwrite,
 )  # fmt: skip
 

@@ -230,13 +230,16 @@ _RUN = "Run"
 
 several_hsi = option(
     "--hsi", required=True, multiple=True, metavar="H", group=_INPUT, show_default=False,
-    help="Hyperspectral scene: any raster that GDAL opens; repeatable, with its --msi.",
+    help="Hyperspectral scene: a product as downloaded, or any raster that GDAL opens; repeatable, with its --msi.",
 )  # fmt: skip
 several_msi = option(
     "--msi", required=True, multiple=True, metavar="M", group=_INPUT, show_default=False,
     help="Multispectral scene of the same place; as many as --hsi, in the same order.",
 )  # fmt: skip
-hsi = option("--hsi", required=True, metavar="H", help="Hyperspectral scene: any raster that GDAL opens.", group=_INPUT)
+hsi = option(
+    "--hsi", required=True, metavar="H", group=_INPUT,
+    help="Hyperspectral scene: a product as downloaded, or any raster that GDAL opens.",
+)  # fmt: skip
 msi = option(
     "--msi", required=True, multiple=True, metavar="M", group=_INPUT, show_default=False,
     help="Multispectral scene of the same place; repeatable for files of other resolutions, whose bands are sharpened "

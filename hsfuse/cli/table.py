@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsfuse.errors import RequestError
+from hsfuse.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -85,9 +85,10 @@ def _text(path: str) -> str:
 def _check_columns(path: str, columns: list[str], needed: Iterable[str], known: Collection[str]) -> None:
     for column in filter(None, columns):
         if column not in known:
-            near = difflib.get_close_matches(column, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else "columns are called as the options of fuse, without dashes"
-            raise RequestError(f"{path}: there is no column {column!r}: {hint}")
+            near = did_you_mean(column, known)
+            raise RequestError(
+                f"{path}: there is no column {column!r}{near}: columns are the options of fuse, without dashes"
+            )
         if columns.count(column) > 1:
             raise RequestError(f"{path}: column {column!r} is there twice: take one away")
     missing = [column for column in needed if column not in columns]

@@ -98,7 +98,12 @@ _compute = options.noun("compute", "hsfuse.fusion.compute.Compute", (options.dev
 @options.option("--data-licence", default="", metavar="TEXT", show_default=False,
                 help="On what terms the scenes may be used, for the file's header.", group=_OUTPUT)  # fmt: skip
 @options.report
-@options.option("--resume", is_flag=True, help="Go on with an interrupted training of the same request.", group=_RUN)
+@options.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with an interrupted training of the same request; one that has ended is left as it is.",
+    group=_RUN,
+)
 @options.overwrite
 def train_reduced(
     console: Console, hsi: tuple[str, ...], msi: tuple[str, ...], related: dict[str, Any], output: str, **values: Any

@@ -21,20 +21,17 @@ from hsfuse.scan import BACKENDS, available_backends, explain_backend
 from hsfuse.version import __version__
 
 DRIVERS = {
-    "GTiff": "reads and writes GeoTIFF",
-    "COG": "writes the output",
-    "VRT": "reads virtual rasters, resamples the MSI",
+    "GTiff": "reads GeoTIFF, and packs the blocks of the output",
+    "VRT": "reads virtual rasters",
     "ENVI": "reads .hdr/.img",
-    "HDF5": "reads HDF5",
-    "netCDF": "reads EMIT",
+    "HDF5": "reads HDF5 that h5py's readers leave to GDAL",
+    "netCDF": "reads netCDF 3, and netCDF 4 likewise",
     "JP2OpenJPEG": "reads JPEG 2000, as Sentinel-2 comes",
-    "SENTINEL2": "reads Sentinel-2 SAFE",
     "Zarr": "reads Zarr",
 }
 """GDAL's drivers that hsfuse has a use for, and which."""
 
-_NEEDED = ("GTiff", "COG", "VRT")
-_TILE_INTERLEAVE = (3, 11)
+_NEEDED = ("GTiff",)
 _TF32_CAPABILITY = (8, 0)
 
 
@@ -82,10 +79,8 @@ class GdalReport:
     """Of rasterio."""
     drivers: dict[str, bool]
     """Whether each of `DRIVERS` is there."""
-    interleave: str
-    """How the bands of the output are laid out, and why, as a clause."""
     h5py: bool
-    """Whether h5py is there, which reads PRISMA."""
+    """Whether h5py is there, which reads products in HDF5 and netCDF 4."""
 
 
 @dataclass(frozen=True)
@@ -194,14 +189,10 @@ def _scan(device: str) -> ScanReport:
 def _gdal() -> GdalReport:
     with Env() as environment:
         present = set(environment.drivers())
-    version = rasterio.__gdal_version__
-    tiled = tuple(int(part) for part in version.split(".")[:2]) >= _TILE_INTERLEAVE
-    interleave = "by tile" if tiled else "by band: interleaving by tile needs GDAL 3.11"
     return GdalReport(
-        version,
+        rasterio.__gdal_version__,
         rasterio.__version__,
         {name: name in present for name in DRIVERS},
-        interleave,
         importlib.util.find_spec("h5py") is not None,
     )
 

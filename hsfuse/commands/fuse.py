@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from hsfuse.errors import HsfuseError, RequestError, WorkError
 from hsfuse.evaluation.consistency import FusedViews
 from hsfuse.evaluation.pages import judge_pair
-from hsfuse.files import refuse_one_file, shown, written_whole
+from hsfuse.files import already_there, shown, written_whole
 from hsfuse.fusion.batch import run_batch
 from hsfuse.fusion.cluster import Cluster
 from hsfuse.fusion.compute import Compute, peak_device_megabytes
@@ -23,18 +23,18 @@ from hsfuse.fusion.memory import peak_megabytes
 from hsfuse.fusion.methods import DEFAULT_METHOD, choose_method
 from hsfuse.fusion.opening import opened
 from hsfuse.fusion.tiles import Tiling
-from hsfuse.fusion.unfinished import is_finished, request_key
+from hsfuse.fusion.unfinished import Due, request_key
 from hsfuse.pairs.opening import refuse_to_replace_scenes, requested
 from hsfuse.pairs.pair import PairOptions, PairRequest
 from hsfuse.progress import SILENT
 from hsfuse.report.page import check_page
-from hsfuse.scenes import CogWriter
 from hsfuse.scenes.stac import require_place, when_taken, write_item
 from hsfuse.stages import Stages
 from hsfuse.training.adaptation import Adaptation, adapt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
     from typing import Unpack
 
     from hsfuse.fusion.batch import BatchEntry, BatchOutcome
@@ -196,59 +196,60 @@ def fuse(
         WorkError: The work failed on the way; the old output, if any, is untouched. Or the report failed, the output
             being there.
     """
-    started = time.monotonic()
+    started, clock = time.monotonic(), Stages()
     wanted, (output,) = requested(pair, paths, options, after=1)
     if dask is not None and isinstance(wanted, PairRequest):
         wanted = wanted.seen_from_anywhere()
-    beside_it = {
-        "adapt_weights": adapt_weights, "uncertainty": uncertainty, "save_imaging": save_imaging, "stac": stac,
-        "report": report,
+    named = {
+        "output": output, "adapt_weights": adapt_weights, "uncertainty": uncertainty, "save_imaging": save_imaging,
+        "stac": stac, "report": report,
     }  # fmt: skip
-    targets = {name: path for name, path in {"output": output, **beside_it}.items() if path is not None}
+    targets = {name: Path(path) for name, path in named.items() if path is not None}
     refuse_to_replace_scenes(wanted, tuple(targets.values()))
+    _refuse_contradictions(adapt=adapt_seconds is not None, adapt_weights=adapt_weights is not None, resume=resume)
     job = Job(choose_method(model, weights), compute or Compute(), tiling, seed)
-    if adapt_weights is not None and adapt_seconds is None:
-        raise RequestError("`adapt_weights` keeps what `adapt_seconds` has found: give both")
     key = None
     if resume:
-        if adapt_seconds is not None:
-            raise RequestError("`resume` cannot go on with weights of `adapt_seconds`: leave one of them out")
         key = request_key(_request(wanted), **job.told, form=asdict(form), uncertainty=uncertainty is not None)
-    there = key is not None and all(is_finished(Path(path), key) for path in (output, uncertainty) if path is not None)
-    if not there:
-        _check_targets(targets, overwrite=overwrite)
-    told = report is None or (there and not overwrite and Path(report).exists())
-    if report is not None and not told:
-        check_page(report, overwrite=overwrite)
-    clock = Stages()
+    due = Due.of(targets, key, overwrite=overwrite)
+    if "report" in due.files:
+        check_page(due.files["report"], overwrite=overwrite)
     with clock.work("open and estimate"):
         found = opened(wanted, beside=output, compute=job.compute, progress=progress)
     adapted: Adaptation | None = None
     if adapt_seconds is not None:
         job, adapted = adapt(found, job, adapt_seconds, keep=adapt_weights, progress=progress)
     tags = {} if adapted is None else {"HSFUSE_ADAPTED": adapted.sentence}
-    with (
-        _crew(None if there else dask) as crew,
-        contextlib.ExitStack() as beside,
-    ):  # moved into place last: without the output it is not kept either
-        if save_imaging is not None and not (there and Path(save_imaging).exists()):
-            found.imaging_on_hsi.save(beside.enter_context(written_whole(save_imaging, overwrite=overwrite)))
-        item = beside.enter_context(_item(stac, found, there=there, overwrite=overwrite))
-        run = (
-            Run(None, 0, job.suited, found=(_there(output),))
-            if there
-            else job.write(
+    run = Run(None, 0, job.suited, found=(already_there(output),))
+    with _crew(dask if due.fusing else None) as crew, _beside_it(due, targets, found, overwrite=overwrite):
+        if due.fusing:
+            run = job.write(
                 found, output, uncertainty=uncertainty, form=form, tags=tags, overwrite=overwrite, resume=key,
                 crew=crew, progress=progress,
-            )
-        )  # fmt: skip
-        timeless = () if item is None else _catalogue(item, result_of=targets, pair=found)
+            )  # fmt: skip
+    run = replace(run, stages=(clock.table[0], *run.stages), found=(*run.found, *_timeless(due, found)))
+    result = _result(targets, found, job, run, adapted, seconds=time.monotonic() - started)
+    if "report" in due.files:
+        _report(due.files["report"], result, found, overwrite=overwrite, progress=progress)
+    return result
+
+
+def _refuse_contradictions(*, adapt: bool, adapt_weights: bool, resume: bool) -> None:
+    if adapt_weights and not adapt:
+        raise RequestError("`adapt_weights` keeps what `adapt_seconds` has found: give both")
+    if resume and adapt:
+        raise RequestError("`resume` cannot go on with weights of `adapt_seconds`: leave one of them out")
+
+
+def _result(
+    targets: Mapping[str, Path], found: Pair, job: Job, run: Run, adapted: Adaptation | None, *, seconds: float
+) -> FuseResult:
     untrained = job.method.untrained_ratio(found.ratio)
-    said = (*found.warnings, *(() if untrained is None else (untrained,)), *run.warnings, *timeless)
-    result = FuseResult(
-        output=Path(output),
-        uncertainty=None if uncertainty is None else Path(uncertainty),
-        report=None if report is None else Path(report),
+    said = (*found.warnings, *(() if untrained is None else (untrained,)), *run.warnings)
+    return FuseResult(
+        output=targets["output"],
+        uncertainty=targets.get("uncertainty"),
+        report=targets.get("report"),
         width=found.fine_grid.width,
         height=found.fine_grid.height,
         bands=len(found.hsi_bands),
@@ -268,15 +269,12 @@ def fuse(
         adapted=adapted,
         shift=None if found.shift is None else (found.shift.x, found.shift.y),
         displacement=None if found.coregistration is None else found.coregistration.summary(),
-        stages=(clock.table[0], *run.stages),
-        seconds=time.monotonic() - started,
+        stages=run.stages,
+        seconds=seconds,
         peak_memory_mb=peak_megabytes(),
         peak_device_memory_mb=peak_device_megabytes(run.compute.torch_device),
         warnings=tuple(dict.fromkeys(said)),
     )
-    if report is not None and not told:
-        _report(report, result, found, overwrite=overwrite, progress=progress)
-    return result
 
 
 def batch(
@@ -303,30 +301,39 @@ def batch(
 
 
 @contextlib.contextmanager
-def _item(stac: PathLike | None, pair: Pair, *, there: bool, overwrite: bool) -> Iterator[Path | None]:
-    """The temporary file of a STAC item; None where none is to be written.
+def _beside_it(due: Due, targets: Mapping[str, Path], pair: Pair, *, overwrite: bool) -> Iterator[None]:
+    """A block that fuses: what else is due of imaging model and STAC item appears after it, or not at all.
 
     Raises:
-        RequestError: The pair has no place.
+        RequestError: An item is due, and the pair has no place.
     """
-    if stac is None or (there and not overwrite and Path(stac).exists()):
-        yield None
-        return
-    require_place(pair.fine_grid)
-    with written_whole(stac, overwrite=overwrite) as temporary:
-        yield temporary
+    with contextlib.ExitStack() as stack:
+        temporary = {
+            name: stack.enter_context(written_whole(due.files[name], overwrite=overwrite))
+            for name in ("save_imaging", "stac")
+            if name in due.files
+        }
+        if "save_imaging" in temporary:
+            pair.imaging_on_hsi.save(temporary["save_imaging"])
+        if "stac" in temporary:
+            require_place(pair.fine_grid)
+        yield
+        if "stac" in temporary:
+            assets = {"data": "output", "uncertainty": "uncertainty"}
+            files = {key: targets[name] for key, name in assets.items() if name in targets}
+            write_item(temporary["stac"], due.files["stac"], files, _taken(pair))
 
 
-def _catalogue(item: Path, *, result_of: Mapping[str, PathLike], pair: Pair) -> tuple[str, ...]:
-    """Write the STAC item of what was fused; a sentence where nothing says when the HSI was taken."""
-    hsi = pair.scenes.hsi
-    taken = when_taken(hsi.tags, Path(hsi.path).name)
-    assets = {"data": "output", "uncertainty": "uncertainty"}
-    files = {key: Path(result_of[name]) for key, name in assets.items() if name in result_of}
-    write_item(item, Path(result_of["stac"]), files, taken)
-    if taken is not None:
+def _taken(pair: Pair) -> datetime | None:
+    return when_taken(pair.scenes.hsi.tags, Path(pair.scenes.hsi.path).name)
+
+
+def _timeless(due: Due, pair: Pair) -> tuple[str, ...]:
+    """A sentence where an item was written of what nobody knows when it was taken."""
+    if "stac" not in due.files or _taken(pair) is not None:
         return ()
-    return (f"{hsi.path} does not say when it was taken: the STAC item has the time of writing as its datetime",)
+    scene = pair.scenes.hsi.path
+    return (f"{scene} does not say when it was taken: the STAC item has the time of writing as its datetime",)
 
 
 def _report(report: PathLike, result: FuseResult, pair: Pair, *, overwrite: bool, progress: Progress) -> None:
@@ -362,18 +369,3 @@ def _crew(dask: str | None) -> contextlib.AbstractContextManager[Crew]:
 
 def _request(pair: Pair | PairRequest) -> PairRequest:
     return pair if isinstance(pair, PairRequest) else pair.request
-
-
-def _there(output: PathLike) -> str:
-    return f"{shown(output)} is there already, whole, as this very request makes it: nothing was left to do"
-
-
-def _check_targets(targets: Mapping[str, PathLike], *, overwrite: bool) -> None:
-    """Find out early whether all files could be written.
-
-    Raises:
-        RequestError: One could not, or two of them are one.
-    """
-    for path in targets.values():
-        CogWriter.check_target(path, overwrite=overwrite)
-    refuse_one_file(targets)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -13,7 +12,7 @@ import torch
 
 from hsfuse.errors import HsfuseError, RequestError
 from hsfuse.evaluation.pages import page_of_training
-from hsfuse.files import refuse_one_file
+from hsfuse.files import already_there, refuse_one_file
 from hsfuse.fusion.compute import Compute, peak_device_megabytes
 from hsfuse.fusion.memory import available_bytes, peak_megabytes
 from hsfuse.fusion.methods import choose_method
@@ -21,21 +20,21 @@ from hsfuse.fusion.opening import opened
 from hsfuse.models.recomputing import recompute_stages
 from hsfuse.models.weights import WeightsCard, save_weights
 from hsfuse.pairs.opening import requested
-from hsfuse.pairs.pair import Pair
 from hsfuse.pairs.wald_level import ReducedPair
 from hsfuse.progress import SILENT
 from hsfuse.report.page import check_page, write_page
-from hsfuse.training.distributed import joined, local_device
+from hsfuse.training.distributed import joined, local_device, started_first
 from hsfuse.training.files import TrainingFiles
 from hsfuse.training.held_back import CRITERION, Figures
 from hsfuse.training.loop import Trainer
 from hsfuse.training.repeatable import check_deterministic, deterministic_algorithms
+from hsfuse.training.request import TrainingRequest
 from hsfuse.training.start import NetworkRequest, StartingPoint, TrainingPlan
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from hsfuse.pairs.pair import PairOptions, PairRequest, PathLike
+    from hsfuse.pairs.pair import Pair, PairOptions, PairRequest, PathLike
     from hsfuse.progress import Progress
     from hsfuse.report.content import Page
     from hsfuse.training.checkpoint import Record
@@ -166,7 +165,7 @@ def train_reduced(
         data_licence: On what terms the scenes may be used, for the file's header.
         report: A page to write last, with the curves, what was held back, pictures and imaging model; needs the
             `report` extra.
-        resume: Go on with an interrupted training of the same request.
+        resume: Go on with an interrupted training of the same request; one that has ended is left as it is.
         overwrite: Replace an existing output.
         progress: Observer of the work.
         options: Of a pair that is given by its paths: the fields of `PairRequest`.
@@ -182,6 +181,11 @@ def train_reduced(
     compute = compute or Compute()
     on = local_device(compute.torch_device)
     files = TrainingFiles(Path(output))
+    asked = TrainingRequest(wanted, network, plan, compute, data_licence)
+    if resume:
+        network.check()
+        if (ended := _ended(files, asked, report)) is not None:
+            return ended if started_first() else None
     files.check(resume=resume, overwrite=overwrite)
     if report is not None:
         check_page(report, overwrite=overwrite or resume)
@@ -191,7 +195,6 @@ def train_reduced(
     if plan.deterministic:
         check_deterministic(on)
     logger.info("training %s on %s in %s", network.model, on, compute.exactness)
-    key = _resume_key(wanted, network, plan, compute)
     found = [opened(one, compute=compute, progress=progress) for one in wanted]
     scenes = [ReducedPair(pair, seed=plan.seed) for pair in found]
     memory = compute.memory if compute.memory is not None else available_bytes() // 4
@@ -203,15 +206,17 @@ def train_reduced(
     with joined(on) as processes, deterministic_algorithms(wanted=plan.deterministic), compute.products():
         trainer = Trainer(
             start.network.to(on), start.task, plan.schedule(start, processes.count), checkpoint=files.checkpoint,
-            request=key, half=compute.half, processes=processes,
+            request=asked.checkpoint_key, half=compute.half, processes=processes,
         )  # fmt: skip
         interrupted = _run(trainer, progress, processes)
         if not processes.first:
             return None
-        made = _Made(files, network, start, trainer, found, data_licence, interrupted)
+        made = _Made(files, asked, start, trainer, found, interrupted)
         result = made.result(progress)
         if report is not None:
             write_page(report, made.page(result), overwrite=overwrite or resume)
+        if not interrupted:  # last: until then `resume` makes what is missing
+            files.checkpoint.unlink(missing_ok=True)
         return replace(result, report=None if report is None else Path(report))
 
 
@@ -229,18 +234,37 @@ def _requested(
     return [one], output
 
 
-def _resume_key(
-    pairs: Sequence[Pair | PairRequest], network: NetworkRequest, plan: TrainingPlan, compute: Compute
-) -> str:
-    """What a checkpoint must have been made for: everything that the weights depend on."""
-    requests = [pair.request if isinstance(pair, Pair) else pair for pair in pairs]
-    content = {
-        "pairs": [asdict(request) for request in requests],
-        "network": asdict(network),
-        "plan": asdict(replace(plan, seconds=None)),  # a longer time goes on from where a shorter one ended
-        "precision": compute.precision,
-    }
-    return json.dumps(content)
+def _ended(files: TrainingFiles, asked: TrainingRequest, report: PathLike | None) -> TrainResult | None:
+    """What came of a training of the very request that has ended, with all of its files; None where none has."""
+    if files.checkpoint.exists() or not files.output.exists() or not (report is None or Path(report).exists()):
+        return None
+    history = files.read_history()
+    weights = asked.finished(files.output) if history else None
+    if weights is None:
+        return None
+    return TrainResult(
+        output=files.output,
+        model=weights.card.model,
+        spectral=weights.card.spectral,
+        start=asked.network.start,
+        parameters=sum(parameter.numel() for parameter in weights.network().parameters()),
+        steps=history[-1].step,
+        skipped=history[-1].skipped,
+        seconds=history[-1].elapsed,
+        best_step=weights.card.steps,
+        criterion=CRITERION,
+        validation={
+            "before training": Figures(**history[0].figures),
+            "trained": Figures(**weights.card.validation),
+        },
+        log=files.log,
+        curves=files.picture if files.picture.exists() else None,
+        peak_memory_mb=peak_megabytes(),
+        peak_device_memory_mb=None,
+        report=None if report is None else Path(report),
+        interrupted=False,
+        warnings=(already_there(files.output),),
+    )
 
 
 def _run(trainer: Trainer, progress: Progress, processes: Processes) -> bool:
@@ -261,11 +285,10 @@ class _Made:
     """A training that has ended, to be written and told of."""
 
     files: TrainingFiles
-    network: NetworkRequest
+    asked: TrainingRequest
     start: StartingPoint
     trainer: Trainer
     pairs: Sequence[Pair]
-    data_licence: str
     interrupted: bool
 
     def result(self, progress: Progress) -> TrainResult:
@@ -279,8 +302,6 @@ class _Made:
         curves = self.files.draw(trainer.history, validation)
         validation["before training"] = Figures(**trainer.history[0].figures)
         validation["trained"] = trained
-        if not self.interrupted:
-            self.files.checkpoint.unlink(missing_ok=True)
         warnings = [sentence for pair in self.pairs for sentence in pair.warnings] + warnings
         if trainer.skipped:
             warnings.append(
@@ -291,8 +312,8 @@ class _Made:
             warnings.append("training brought nothing better than what it started from: that is what was written")
         return TrainResult(
             output=self.files.output,
-            model=self.network.model,
-            spectral=self.network.spectral,
+            model=self.asked.network.model,
+            spectral=self.asked.network.spectral,
             start=self.start.name,
             parameters=sum(parameter.numel() for parameter in trainer.network.parameters()),
             steps=trainer.step,
@@ -354,22 +375,24 @@ class _Made:
     def _card(self, trained: Figures, best: Record) -> WeightsCard:
         scenes = [pair.scenes for pair in self.pairs]
         srf = self.pairs[0].imaging.srf
-        full = self.network.spectral == "full"
+        asked = self.asked
+        full = asked.network.spectral == "full"
         wavelengths = srf.hsi_wavelength_nm if full else None
         return WeightsCard(
-            model=self.network.model,
+            model=asked.network.model,
             architecture=self.start.architecture,
             config=asdict(self.start.config),
-            spectral=self.network.spectral,
+            spectral=asked.network.spectral,
             ratios=self.start.ratios,
             trained_on=tuple(f"{Path(each.hsi.path).name} with {Path(each.msi.path).name}" for each in scenes),
             validated_on=tuple(f"{Path(each.hsi.path).name}, a part that was held back" for each in scenes),
             validation=asdict(trained),
-            data_licence=self.data_licence,
+            data_licence=asked.data_licence,
             steps=best.step,
             seed=self.trainer.schedule.seed,
             preset=self.start.preset,
             sensors=tuple(dict.fromkeys(each.msi.sensor for each in scenes if each.msi.sensor)),
             hsi_wavelength_nm=() if wavelengths is None else tuple(wavelengths.tolist()),
             msi_bands=tuple(srf.msi_bands) if full else (),
+            request="" if self.interrupted else asked.checksum(),
         )

@@ -41,6 +41,9 @@ class Compute:
     auto: bool = field(default=False, init=False, compare=False)
     """Whether the device was left to choose, so that another machine may choose another."""
 
+    auto_precision: bool = field(default=False, init=False, compare=False)
+    """Whether the precision was left to choose likewise."""
+
     memory: int | None = None
     """Bound on the resident memory in bytes; None for half of what is free."""
 
@@ -59,6 +62,7 @@ class Compute:
         if self.memory is not None and self.memory <= 0:
             raise RequestError(f"the memory is a number of bytes above 0, got {self.memory}")
         object.__setattr__(self, "auto", self.device == "auto")
+        object.__setattr__(self, "auto_precision", self.precision == "auto")
         object.__setattr__(self, "device", device)
         object.__setattr__(self, "precision", precision)
 
@@ -87,6 +91,19 @@ class Compute:
     def budget(self) -> int:
         """Bytes of resident memory that may be used."""
         return available_bytes() // 2 if self.memory is None else self.memory
+
+    def at_home(self) -> Compute:
+        """The same on another machine, to which it was sent: on CUDA where that is there and the device was left to
+        choose, and in the precision that was asked for, or float32 where the device has it not.
+        """
+        if not self.auto:
+            return self
+        if self.auto_precision:
+            return Compute(memory=self.memory)
+        try:
+            return Compute(precision=self.precision, memory=self.memory)
+        except RequestError:  # fp16 and tf32 were asked for where there is a card
+            return Compute(precision="fp32", memory=self.memory)
 
     def in_float32(self) -> Compute:
         """The same without half precision."""

@@ -147,8 +147,8 @@ def fitting_tile(bands: int, area: tuple[int, int], ratio: int, overlap: int, bu
         tile -= 1
     if _needed(bands, width, ratio, tile, working_bytes) > budget:
         raise RequestError(
-            f"{budget / 2**30:.1f} GB of memory do not hold a tile of {tile} HSI pixels with {bands} bands: "
-            f"{_needed(bands, width, ratio, tile, working_bytes) / 2**30:.1f} GB would (`memory`), or fuse a part "
+            f"{budget / 2**30:.2f} GB of memory do not hold a tile of {tile} HSI pixels with {bands} bands: "
+            f"{_needed(bands, width, ratio, tile, working_bytes) / 2**30:.2f} GB would (`memory`), or fuse a part "
             "(`window`)",
         )
     return tile

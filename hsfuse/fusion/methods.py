@@ -13,6 +13,7 @@ from hsfuse.fusion.network import NetworkMethod
 from hsfuse.fusion.stack import StackMethod
 from hsfuse.imaging import upsample
 from hsfuse.models.weights import WeightsFile, bundled_weights, find_weights
+from hsfuse.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,7 +119,8 @@ def choose_method(name: str, weights: str | None = None) -> ChosenMethod:
     """
     entry = METHODS.get(name)
     if entry is None:
-        raise RequestError(f"there is no model {name!r}: choose one of {', '.join(METHODS)}")
+        near = did_you_mean(name, METHODS)
+        raise RequestError(f"there is no model {name!r}{near}: choose one of {', '.join(METHODS)}")
     if not entry.takes_weights:
         if weights is not None:
             raise RequestError(f"{name} is a classical method and takes no weights: leave `weights` out")

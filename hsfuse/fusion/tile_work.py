@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from hsfuse.errors import WorkError
-from hsfuse.fusion.compute import Compute, to_device
+from hsfuse.fusion.compute import to_device
 from hsfuse.fusion.transfer import lane_to
 from hsfuse.subspace.patch import PairPatch
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from hsfuse.fusion.compute import Compute
     from hsfuse.fusion.method import FittedMethod
     from hsfuse.fusion.tiles import Tile
     from hsfuse.fusion.transfer import Lane, Leaving
@@ -150,7 +151,7 @@ class TileWork:
 
     def at_home(self) -> TileWork:
         """The same where it has arrived: on CUDA where that is there and the device was left to choose."""
-        compute = Compute(memory=self.compute.memory) if self.compute.auto else self.compute
+        compute = self.compute.at_home()
         if compute.device == self.compute.device:
             return self
         return replace(self, method=to_device(self.method, compute.torch_device), compute=compute)

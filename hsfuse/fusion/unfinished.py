@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from hsfuse.errors import OutputError
-from hsfuse.files import shown, written_whole
+from hsfuse.files import refuse_one_file, shown, written_whole
 from hsfuse.fusion.tiles import Tiling
 from hsfuse.pairs.opening import scene_files
+from hsfuse.scenes import CogWriter
 from hsfuse.scenes.raster import RASTER_ERRORS, open_dataset, tags_of
 from hsfuse.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hsfuse.pairs.pair import PairRequest
 
 REQUEST_TAG = "HSFUSE_REQUEST"
@@ -42,8 +45,44 @@ def request_key(pair: PairRequest, **choices: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def is_finished(output: Path, key: str) -> bool:
-    """Whether an output is there that a run of this request has made."""
+@dataclass(frozen=True)
+class Due:
+    """Which of the files that a run is asked for are still to be written."""
+
+    files: Mapping[str, Path]
+    """By what they are: `output`, and by their names those of `WRITTEN_BESIDE`."""
+
+    @classmethod
+    def of(cls, targets: Mapping[str, Path], key: str | None, *, overwrite: bool) -> Due:
+        """All of them, or what is missing beside outputs that a run of the same request has finished.
+
+        Args:
+            targets: Every file that is asked for.
+            key: Of the request, see `request_key`; None where nothing is gone on with.
+            overwrite: Write again what stands beside finished outputs.
+
+        Raises:
+            RequestError: One that is due could not be written, or two of the files are one.
+        """
+        outputs = {name: path for name, path in targets.items() if name in {"output", "uncertainty"}}
+        finished = key is not None and all(_is_finished(path, key) for path in outputs.values())
+        files = {
+            name: path
+            for name, path in targets.items()
+            if not finished or (name not in outputs and (overwrite or not path.exists()))
+        }
+        for path in files.values():
+            CogWriter.check_target(path, overwrite=overwrite)
+        refuse_one_file(targets)
+        return cls(files)
+
+    @property
+    def fusing(self) -> bool:
+        """Whether the output is among them."""
+        return "output" in self.files
+
+
+def _is_finished(output: Path, key: str) -> bool:
     if not output.is_file():
         return False
     try:

@@ -62,7 +62,7 @@ def fuse_xarray(
     Args:
         hsi: The hyperspectral image.
         msi: The multispectral image.
-        srf: `estimate`, a sensor's name or a file; by default `estimate`.
+        srf: `estimate` (the default), a sensor's name or a file.
         psf: `estimate` (the default), `gaussian:FWHM` in HSI pixels, or a file.
         model: A network or a classical method.
         weights: A weights file, or the name of a bundled one.

@@ -13,6 +13,7 @@ from hsfuse.imaging.model import ImagingModel, read_small_text
 from hsfuse.imaging.psf import PointSpread, check_kernel_edge
 from hsfuse.imaging.srf import SpectralResponse
 from hsfuse.imaging.tables import parse_sensor
+from hsfuse.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -127,7 +128,9 @@ def _widths(text: str, source: str) -> tuple[float, float]:
 
 def _kernel_file(path: Path, ratio: int) -> PointSpread:
     if not path.is_file():
-        raise ImagingError(f"{path}: no such PSF; it is gaussian:FWHM, a .json of hsfuse estimate or a .csv kernel")
+        near = did_you_mean(path.name.partition(":")[0], ("gaussian",))
+        known = "gaussian:FWHM, a .json of hsfuse estimate or a .csv kernel"
+        raise ImagingError(f"{path}: no such PSF{near}; it is {known}")
     lines = read_small_text(path, "array of a PSF's weights").splitlines()
     rows = [line.replace(",", " ").replace(";", " ") for line in lines if line.strip() and not line.startswith("#")]
     try:

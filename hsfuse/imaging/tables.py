@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hsfuse.errors import ImagingError
+from hsfuse.spelling import did_you_mean
 
 if TYPE_CHECKING:
     import os
@@ -163,9 +163,8 @@ def load_table(source: str | os.PathLike[str]) -> SensorTable:
             return _bundled(name)
     path = Path(source)
     if not path.is_file():
-        near = difflib.get_close_matches(str(source).lower(), sensor_names(), n=1)
-        hint = f", did you mean {near[0]}?" if near else ";"
-        raise ImagingError(f"{source}: no such file and no known sensor{hint} known are {', '.join(sensor_names())}")
+        near = did_you_mean(path.stem, sensor_names())
+        raise ImagingError(f"{source}: no such file and no known sensor{near}; known are {', '.join(sensor_names())}")
     try:
         text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:

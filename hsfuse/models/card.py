@@ -68,6 +68,9 @@ class WeightsCard:
     msi_bands: tuple[str, ...] = ()
     """Names of the MSI's bands, with `--spectral full`."""
 
+    request: str = ""
+    """Checksum of the training that ended with them, see `training.request`; empty of one that was interrupted."""
+
     hsfuse: str = __version__
     """Version that wrote the file."""
 

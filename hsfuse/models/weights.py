@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from hsfuse.files import shown
 from hsfuse.models import ARCHITECTURES
 from hsfuse.models.card import FORMAT, WeightsCard, read_card
 from hsfuse.models.tensor_file import TensorFile, TensorFileError, shown_value, write_tensor_file
+from hsfuse.spelling import did_you_mean
 
 __all__ = [
     "FORMAT", "WeightsCard", "WeightsFile", "bundled_folder", "bundled_weights", "find_weights", "open_weights",
@@ -24,7 +24,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from torch import Tensor, nn
 
@@ -78,8 +78,12 @@ class WeightsFile:
         return network.eval()
 
 
-def open_weights(path: str | os.PathLike[str]) -> WeightsFile:
+def open_weights(path: str | os.PathLike[str], *, others: Iterable[str] = ()) -> WeightsFile:
     """Read the header of a weights file.
+
+    Args:
+        path: The file.
+        others: What may be asked for in place of a file; a name that is missing may have meant one of them.
 
     Raises:
         WeightsError: The file is missing, a pickle, not safetensors, or not written by hsfuse; what it says of itself
@@ -89,9 +93,10 @@ def open_weights(path: str | os.PathLike[str]) -> WeightsFile:
         file = TensorFile.open(path)
         return WeightsFile(file.path, read_card(file))
     except OSError as error:
+        bundled = [file.stem for file in bundled_folder().glob("*.safetensors")]
         raise WeightsError(
-            f"{shown(path)}: cannot be read ({error.strerror}){_suggestion(str(path))}; `hsfuse weights list` shows "
-            "what is bundled"
+            f"{shown(path)}{did_you_mean(Path(path).stem, [*bundled, *others])}: cannot be read ({error.strerror}); "
+            "`hsfuse weights list` shows what is bundled"
         ) from error
     except TensorFileError as error:
         raise WeightsError(f"{shown(path)} {error}") from error
@@ -121,11 +126,6 @@ def _check_shapes(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[i
             raise TensorFileError(f"{name} has shape {found[name]} where {shape} is due")
 
 
-def _suggestion(name: str) -> str:
-    near = difflib.get_close_matches(name, [path.stem for path in bundled_folder().glob("*.safetensors")], n=1)
-    return f", did you mean {near[0]}?" if near else ""
-
-
 def save_weights(network_state: dict[str, Tensor], card: WeightsCard, path: str | os.PathLike[str]) -> WeightsFile:
     """Write a weights file, whole or not at all; one that is there is replaced.
 
@@ -149,8 +149,8 @@ def bundled_weights() -> list[WeightsFile]:
     return [open_weights(path) for path in sorted(bundled_folder().glob("*.safetensors"))]
 
 
-def find_weights(source: str) -> WeightsFile:
-    """A weights file by its path, or a bundled one by its name.
+def find_weights(source: str, *, others: Iterable[str] = ()) -> WeightsFile:
+    """A weights file by its path, or a bundled one by its name; `others` as in `open_weights`.
 
     Raises:
         WeightsError: There is no such file, or it is none of hsfuse's.
@@ -159,4 +159,4 @@ def find_weights(source: str) -> WeightsFile:
         bundled = bundled_folder() / f"{source.removesuffix('.safetensors')}.safetensors"
         if bundled.exists():
             return open_weights(bundled)
-    return open_weights(source)
+    return open_weights(source, others=others)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsfuse.errors import ImagingError, RequestError
@@ -19,6 +20,7 @@ from hsfuse.imaging import (
     measure_shift,
     sensor_names,
 )
+from hsfuse.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +81,7 @@ def find_imaging(scenes: ScenePair, sample: Sequence[PairBlock], *, srf: str | N
     if loaded is not None:
         index = _rows(scenes, loaded, srf_source, warnings)
         sample = [block.with_msi_bands(index) for block in sample]
-    kernel = None if psf in {None, ESTIMATE} else load_psf(str(psf), scenes.ratio)
+    kernel = None if psf in {None, ESTIMATE} else load_psf(_no_misspelt_estimate(str(psf)), scenes.ratio)
     if loaded is not None and kernel is not None:
         imaging = ImagingModel(loaded.response, kernel)
         shift = _measured(sample, imaging)
@@ -117,7 +119,8 @@ def load_response(
     if srf == ESTIMATE:
         return None, ESTIMATE
     if srf is not None:
-        return _fitting(scenes, load_srf(_by_names(scenes, srf), bands.wavelength_nm, bands.fwhm_nm), srf), srf
+        named = _by_names(scenes, _no_misspelt_estimate(srf))
+        return _fitting(scenes, load_srf(named, bands.wavelength_nm, bands.fwhm_nm), srf), srf
     sensor = scenes.msi.sensor
     if sensor not in sensor_names() or bands.wavelength_nm is None:
         return None, ESTIMATE
@@ -130,6 +133,14 @@ def load_response(
         )
         return None, ESTIMATE
     return loaded, source
+
+
+def _no_misspelt_estimate(source: str) -> str:
+    """A source that is no slip of `estimate`, of which those that load files know nothing."""
+    near = did_you_mean(source, (ESTIMATE,))
+    if near and not Path(source).exists():
+        raise ImagingError(f"{source}{near}: there is no such file")
+    return source
 
 
 def _fitting(scenes: ScenePair, loaded: LoadedSrf, source: str) -> LoadedSrf:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hsfuse.files import written_whole
@@ -33,6 +34,17 @@ def write_csv(path: str | os.PathLike[str], rows: Sequence[Row], *, overwrite: b
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
         writer.writerows({name: _text(cell) for name, cell in row.items()} for row in rows)
+
+
+def read_csv(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """The rows that `write_csv` has written, as text.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no text.
+    """
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def _text(cell: Cell) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hsfuse.errors import OutputError
+from hsfuse.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,11 +37,13 @@ def checked_options(options: Mapping[str, str]) -> dict[str, str]:
     checked = {key.upper(): str(value) for key, value in options.items()}
     compression = checked.get("COMPRESS", "DEFLATE").upper()
     if compression not in _COMPRESSIONS:
-        raise OutputError(f"COMPRESS={compression} cannot hold a cube: choose one of {', '.join(_COMPRESSIONS)}")
+        near = did_you_mean(compression, _COMPRESSIONS)
+        raise OutputError(f"COMPRESS={compression}{near} cannot hold a cube: choose one of {', '.join(_COMPRESSIONS)}")
     unknown = sorted(set(checked) - _KNOWN)
     if unknown:
         raise OutputError(
-            f"{unknown[0]} is no creation option of GDAL's COG driver: known are {', '.join(sorted(_KNOWN))}"
+            f"{unknown[0]} is no creation option of GDAL's COG driver{did_you_mean(unknown[0], _KNOWN)}: known are "
+            f"{', '.join(sorted(_KNOWN))}"
         )
     block = checked.get("BLOCKSIZE", str(BLOCK))
     if not block.isdecimal() or int(block) < 64 or int(block) % 16:

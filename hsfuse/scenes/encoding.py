@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from hsfuse.errors import OutputError, SceneError
+from hsfuse.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +93,8 @@ class Encoding:
             OutputError: A type that cannot be written, or a nodata value that it cannot hold.
         """
         if dtype not in WRITABLE:
-            raise OutputError(f"The output cannot be of type {dtype}: choose one of {', '.join(WRITABLE)}")
+            near = did_you_mean(str(dtype), WRITABLE)
+            raise OutputError(f"The output cannot be of type {dtype}{near}: choose one of {', '.join(WRITABLE)}")
         value = _checked_nodata(nodata, np.dtype(dtype))
         each = (np.broadcast_to(np.asarray(part, np.float64), bands) for part in (value, scales, offsets))
         values, per_band, shift = each

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from hsfuse.scenes.encoding import Encoding
     from hsfuse.scenes.grid import Grid
 
-_PART = "rows-{:08d}.tif"
+_PART = "rows-{:08d}-{:d}.tif"  # the first of them, and how many
+_PART_NAME = re.compile(r"rows-(\d{8})-(\d+)\.tif")
 _COUNTS = "HSFUSE_COUNTS"
 
 
@@ -77,10 +79,12 @@ def keep_common_rows(folders: Sequence[Path]) -> None:
 
 def _finished(folder: Path) -> dict[Path, int]:
     """The files of finished rows, top to bottom, and how many rows each has."""
+    named = ((path, _PART_NAME.fullmatch(path.name)) for path in folder.iterdir())
+    parts = {int(match[1]): (path, int(match[2])) for path, match in named if match is not None}
     found: dict[Path, int] = {}
-    while (path := folder / _PART.format(sum(found.values()))).is_file():
-        with open_dataset(path) as part:
-            found[path] = part.height
+    while (part := parts.get(sum(found.values()))) is not None:
+        path, rows = part
+        found[path] = rows
     return found
 
 
@@ -147,7 +151,7 @@ class PackedRows:
             RasterioError: They cannot be written.
             OSError: Likewise.
         """
-        path = self.folder / _PART.format(self.counts.rows)
+        path = self.folder / _PART.format(self.counts.rows, values.shape[1])
         unfinished = path.with_suffix(".unfinished")
         found = Counts(values.shape[1], written=int(valid.sum()) * len(values))
         with self.create(unfinished, self.grid.width, found.rows) as part:

@@ -99,6 +99,11 @@ def joined(device: torch.device) -> Iterator[Processes]:
         distributed.destroy_process_group()
 
 
+def started_first() -> bool:
+    """Whether this is the first process that `torchrun` started, or alone."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def local_device(device: torch.device) -> torch.device:
     """The CUDA device of this process where `torchrun` started one a card, else the device as it is.
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 from hsfuse.errors import OutputError, RequestError
 from hsfuse.files import check_target, written_whole
-from hsfuse.report.csv_table import write_csv
+from hsfuse.report.csv_table import read_csv, write_csv
 from hsfuse.report.plots import check_picture, plot_training
+from hsfuse.training.checkpoint import Record
+from hsfuse.training.held_back import Figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-
-    from hsfuse.training.checkpoint import Record
-    from hsfuse.training.held_back import Figures
 
 _SUFFIX = ".safetensors"
 
@@ -72,6 +71,13 @@ class TrainingFiles:
         save(self.output)
         write_csv(self.log, [_row(record) for record in history], overwrite=True)
 
+    def read_history(self) -> list[Record]:
+        """Every validation as the log tells; empty without one that `write` has written."""
+        try:
+            return [_record(row) for row in read_csv(self.log)]
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+
     def draw(self, history: Sequence[Record], validation: Mapping[str, Figures]) -> Path | None:
         """Draw the curves beside the weights; None without matplotlib.
 
@@ -94,3 +100,12 @@ def _row(record: Record) -> dict[str, float | None]:
     figures = values.pop("figures")
     best = values.pop("best")
     return {**values, **figures, "best": int(best)}
+
+
+def _record(row: Mapping[str, str]) -> Record:
+    figures = {entry.name: float(row[entry.name] or "nan") for entry in fields(Figures)}
+    return Record(
+        step=int(row["step"]), elapsed=float(row["elapsed"]), loss=float(row["loss"]) if row["loss"] else None,
+        learning_rate=float(row["learning_rate"]), figures=figures, score=float(row["score"]),
+        best=row["best"] == "1", skipped=int(row["skipped"]),
+    )  # fmt: skip

@@ -12,6 +12,7 @@ from hsfuse.fusion.methods import DEFAULT_NETWORK, METHODS
 from hsfuse.models import ARCHITECTURES, mgdunlss, ssrfn
 from hsfuse.models.bands import BandNetwork
 from hsfuse.models.weights import WeightsFile, bundled_weights, find_weights
+from hsfuse.spelling import did_you_mean
 from hsfuse.training.recipe import Recipe, recipe
 from hsfuse.training.schedule import Schedule
 from hsfuse.training.tasks import BandsTask, SubspaceTask
@@ -184,8 +185,11 @@ class NetworkRequest:
         """
         entry = METHODS.get(self.model)
         if entry is None or not entry.network:
-            networks = ", ".join(name for name, known in METHODS.items() if known.network)
-            raise RequestError(f"{self.model!r} is no network that could be trained: choose one of {networks}")
+            networks = [name for name, known in METHODS.items() if known.network]
+            near = did_you_mean(self.model, networks)
+            raise RequestError(
+                f"{self.model!r} is no network that could be trained{near}: choose one of {', '.join(networks)}"
+            )
         if self.spectral not in {"subspace", "full"}:
             raise RequestError(f"`spectral` is {self.spectral!r}: choose subspace or full")
         weights = self._weights()
@@ -195,9 +199,23 @@ class NetworkRequest:
             if wanted is None:
                 continue
             if wanted not in known:
-                raise RequestError(f"{self.model} has no `{name}` {wanted!r}: choose one of {', '.join(known)}")
+                near = did_you_mean(wanted, known)
+                raise RequestError(f"{self.model} has no `{name}` {wanted!r}{near}: choose one of {', '.join(known)}")
             if weights is not None:
                 raise RequestError(f"`{name}` is for a new network: pass `init=none` with it")
+
+    @property
+    def start(self) -> str:
+        """What training starts from: a bundled name, a file's, or `new weights`.
+
+        Raises:
+            RequestError: There are no such weights.
+        """
+        return self._name_of(self._weights())
+
+    @staticmethod
+    def _name_of(weights: WeightsFile | None) -> str:
+        return "new weights" if weights is None else weights.name
 
     def build(
         self, scenes: Sequence[WaldScene], plan: TrainingPlan, *, memory: int, device: torch.device
@@ -225,7 +243,7 @@ class NetworkRequest:
                     f"there are no universal weights for {self.model} with `spectral={self.spectral}`: pass `init=none`"
                 )
             return bundled[0] if bundled else None
-        file = find_weights(str(self.init))
+        file = find_weights(str(self.init), others=("universal", "none"))
         if (file.card.model, file.card.spectral) != (self.model, self.spectral):
             raise RequestError(
                 f"{file.path} holds weights of {file.card.model} with `spectral={file.card.spectral}`, not of "
@@ -290,7 +308,7 @@ class NetworkRequest:
         task: SubspaceTask | BandsTask,
     ) -> StartingPoint:
         return StartingPoint(
-            name="new weights" if weights is None else weights.name,
+            name=self._name_of(weights),
             model=self.model,
             network=network,
             architecture=architecture,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from hsfuse.cli.console import ProgressBar
+import pytest
+
+from hsfuse.cli import console
+from hsfuse.cli.console import Console, ProgressBar
+from hsfuse.errors import SceneError
 from hsfuse.progress import one_stage
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from .conftest import RunHere
 
@@ -73,4 +75,15 @@ def test_what_takes_long_is_said_before_it_is_over(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.startswith("imaging model: done in ")
     with one_stage(ProgressBar(silent=True), "imaging model"):
         time.sleep(3.3)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_stage_that_broke_off_says_nothing_after_the_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_PATIENCE", 0.2)
+    told = Console(as_json=False, quiet=0, verbose=0)
+    with pytest.raises(SceneError), told.running({}, debug=False), one_stage(told.progress(), "open"):
+        raise SceneError("no scene")
+    time.sleep(0.4)
     assert capsys.readouterr().err == ""

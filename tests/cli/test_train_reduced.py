@@ -100,6 +100,16 @@ def test_one_json_object(hsfuse: RunHere, words: list[str], tmp_path: Path) -> N
     assert content["validation"]["gsa"]["psnr"] > content["validation"]["bicubic"]["psnr"]
     assert content["parameters"] > 10_000
 
+    again = hsfuse(*words, "--steps", 1, "--seed", 3, "-o", output, "--resume", "--json")
+    assert again.status == 0, again.stderr
+    told = json.loads(again.stdout)
+    assert {key: told[key] for key in facts} == facts
+    assert told["validation"] == {name: content["validation"][name] for name in ("before training", "trained")}
+    assert told["warnings"][-1].endswith("as this very request makes it: nothing was left to do")
+    assert again.stderr == f"warning: {told['warnings'][-1]}\n"
+    other = hsfuse(*words, "--steps", 1, "--seed", 4, "-o", output, "--resume", "--json")
+    assert (other.status, other.stdout, "pass --overwrite" in other.stderr) == (2, "", True)
+
 
 def test_lists_of_many_are_shown_by_their_ends(hsfuse: RunHere, tmp_path: Path) -> None:
     from dataclasses import replace

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .conftest import RunHere
 
 
+PAIR = ["--hsi", str(EXAMPLE / "hsi.tif"), "--msi", str(EXAMPLE / "msi.tif")]
+
+
 # --- parameter types ---
 
 
@@ -188,7 +191,7 @@ def test_the_block_cache_is_given_as_gdal_takes_it(hsfuse: RunHere, known_pair: 
     [
         (["--window", "1,2,3"], "'1,2,3' is not COL,ROW,WIDTH,HEIGHT in whole HSI pixels"),
         (["--memory", "much"], "'much' is no amount of memory"),
-        (["--memory", "1M"], "0.0 GB of memory do not hold a tile"),
+        (["--memory", "1M"], "0.00 GB of memory do not hold a tile"),
         (["--co", "COMPRESS"], "'COMPRESS' is not KEY=VALUE"),
         (["--co", "COMPRESS=WEBP"], "COMPRESS=WEBP cannot hold a cube"),
         (["--msi-bands", "1-"], "'1-' is not a list of bands"),
@@ -250,18 +253,46 @@ def test_seeds_have_63_bits(hsfuse: RunHere, words: list[str], seed: str) -> Non
 @pytest.mark.parametrize(
     ("words", "proposed"),
     [
-        (["fues"], "did you mean 'fuse'?"),
-        (["weights", "show", "mgdunls-universal"], "did you mean mgdunlss-universal?"),
+        (["fues"], "No such command 'fues' (did you mean fuse?)"),
+        (["weights", "show", "mgdunls-universal"],
+         "mgdunls-universal (did you mean mgdunlss-universal?): cannot be read"),
         (["simulate", "--reference", str(EXAMPLE / "hsi.tif"), "--ratio", "3", "--srf", "sentinel2", "-o", "o"],
-         "did you mean sentinel-2"),
+         "sentinel2: no such file and no known sensor (did you mean sentinel-2"),
+        (["fuse", *PAIR, "-o", "o.tif", "--model", "BAYS"], "there is no model 'BAYS' (did you mean bayes?): choose"),
+        (["fuse", *PAIR, "-o", "o.tif", "--model", "ssrfn", "--weights", "weights/ssrfn-univresal.safetensors"],
+         "univresal.safetensors (did you mean ssrfn-universal?): cannot be read"),
+        (["fuse", *PAIR, "-o", "o.tif", "--srf", "sentnel-2b:B2,B3,B4,B8"],
+         "sentnel-2b: no such file and no known sensor (did you mean sentinel-2b?); known are"),
+        (["fuse", *PAIR, "-o", "o.tif", "--srf", "estimat"], "estimat (did you mean estimate?): there is no such file"),
+        (["fuse", *PAIR, "-o", "o.tif", "--psf", "Estimte"], "Estimte (did you mean estimate?): there is no such file"),
+        (["fuse", *PAIR, "-o", "o.tif", "--srf", "sentinel-2a", "--psf", "gausian:1.2"],
+         "gausian:1.2: no such PSF (did you mean gaussian?); it is gaussian:FWHM"),
+        (["fuse", *PAIR, "-o", "o.tif", "--srf", "sentinel-2a", "--psf", "gaussian:1", "--dtype", "int61"],
+         "cannot be of type int61 (did you mean int16?): choose"),
+        (["fuse", *PAIR, "-o", "o.tif", "--co", "COMPRES=LZW"], "COG driver (did you mean COMPRESS?): known are"),
+        (["compare", *PAIR, "--methods", "gsa,hysur"], "there is no model 'hysur' (did you mean hysure?)"),
+        (["train-reduced", *PAIR, "-o", "w.safetensors", "--model", "mgdunls"],
+         "'mgdunls' is no network that could be trained (did you mean mgdunlss?)"),
+        (["train-reduced", *PAIR, "-o", "w.safetensors", "--init", "univrsal"], "univrsal (did you mean universal?)"),
+        (["train-reduced", *PAIR, "-o", "w.safetensors", "--preset", "papr"], "'papr' (did you mean paper?)"),
     ],
+    ids=lambda value: " ".join(value[-2:]) if isinstance(value, list) else "",
 )  # fmt: skip
-def test_a_name_that_is_near_is_proposed(hsfuse: RunHere, words: list[str], proposed: str) -> None:
-    ended = hsfuse(*words)
-    assert ended.status == 2
+def test_a_name_that_is_near_is_proposed(
+    hsfuse: RunHere, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], proposed: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = hsfuse(*words, *([] if words == ["fues"] else ["-q"]))
+    assert (ended.status, ended.stdout) == (2, "")
     assert ended.stderr.startswith("hsfuse: ")
     assert ended.stderr.count("\n") == 1
     assert proposed in ended.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_proposed_where_no_name_is_near(hsfuse: RunHere) -> None:
+    ended = hsfuse("fuse", *PAIR, "-o", "o.tif", "--model", "xyzzy")
+    assert (ended.status, "did you mean" in ended.stderr) == (2, False)
 
 
 @pytest.mark.parametrize(

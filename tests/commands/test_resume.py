@@ -123,6 +123,33 @@ def test_a_finished_run_is_left_alone(make_pair: MakePair, tmp_path: Path) -> No
         run(pair, tmp_path, resume=False)
 
 
+def test_what_is_missing_beside_a_finished_output_is_made(make_pair: MakePair, tmp_path: Path) -> None:
+    pair = make_pair()
+    run(pair, tmp_path)
+    beside = {"save_imaging": tmp_path / "imaging.json", "stac": tmp_path / "item.json"}
+    output = (tmp_path / "out.tif").stat().st_mtime_ns
+
+    def times() -> list[int]:
+        return [path.stat().st_mtime_ns for path in beside.values()]
+
+    added = run(pair, tmp_path, **beside)
+    assert added.tiles == 0
+    assert any("the time of writing as its datetime" in sentence for sentence in added.warnings)
+    made = times()
+    again = run(pair, tmp_path, **beside)
+    assert (times(), any("time of writing" in sentence for sentence in again.warnings)) == (made, False)
+    run(pair, tmp_path, overwrite=True, **beside)
+    assert all(after > before for after, before in zip(times(), made, strict=True))
+    assert (tmp_path / "out.tif").stat().st_mtime_ns == output
+    with pytest.raises(OutputError, match="does not exist: create it first"):
+        run(pair, tmp_path, stac=tmp_path / "no" / "item.json")
+    with pytest.raises(OutputError, match="cannot be both `output` and `stac`"):
+        run(pair, tmp_path, stac=tmp_path / "out.tif")
+    (tmp_path / "out.tif").unlink()
+    with pytest.raises(OutputError, match=r"imaging\.json exists"):  # of a run that is to be done again
+        run(pair, tmp_path, **beside)
+
+
 def test_what_another_request_has_left_is_not_mixed_in(
     make_pair: MakePair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

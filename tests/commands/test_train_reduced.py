@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -229,6 +229,10 @@ def test_a_training_that_was_interrupted_goes_on_to_the_same_weights(
         with pytest.raises(RequestError, match="a training with other inputs or options"):
             train(crops[:1], output, resume=True, **{**choices, **other})
     kept = tensors(output)
+    (tmp_path / "w.checkpoint.safetensors").rename(tmp_path / "aside")
+    with pytest.raises(OutputError, match="exists"):  # what was interrupted is not finished
+        train(crops[:1], output, resume=True, **choices)
+    (tmp_path / "aside").rename(tmp_path / "w.checkpoint.safetensors")
 
     watch = Watches()
     second = train(crops[:1], output, resume=True, progress=watch, **choices)
@@ -240,6 +244,44 @@ def test_a_training_that_was_interrupted_goes_on_to_the_same_weights(
     assert any(not torch.equal(kept[name], value) for name, value in whole.items())
     assert output.read_bytes() == uninterrupted.read_bytes()  # the card too: one request, one file
     assert not (tmp_path / "w.checkpoint.safetensors").exists()
+
+
+def test_a_training_that_has_ended_is_left_alone(
+    uninterrupted: Path, crops: Crops, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same request, wherever its files lie; of any other one it is refused."""
+    for file in (uninterrupted, uninterrupted.with_suffix(".csv"), *crops[0]):
+        shutil.copy(file, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    output, moved = tmp_path / "w.safetensors", [(Path(crops[0][0].name), Path(crops[0][1].name))]
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()}
+    watch = Watches()
+    choices = {**QUICK, "steps": 10, "resume": True}
+    again = train(moved, output, progress=watch, overwrite=True, **choices)
+    assert watch.steps == 0
+    assert [sentence.split(" is there already, whole")[0] for sentence in again.warnings] == [str(output)]
+    card = open_weights(output).card
+    assert (again.steps, again.best_step, again.start, again.interrupted) == (10, card.steps, "new weights", False)
+    assert asdict(again.validation["trained"]) == card.validation
+    assert (again.curves, again.log) == (None, tmp_path / "w.csv")
+    assert again.parameters > 10_000
+
+    for other in ({"seed": 1}, {"steps": 11}, {"data_licence": "mine"}, {"precision": "bf16"}, {"resume": False}):
+        with pytest.raises(OutputError, match="`overwrite=True`"):
+            train(moved, output, **{**choices, **other})
+    for scenes in (crops[1:], crops):
+        with pytest.raises(OutputError, match="`overwrite=True`"):
+            train(scenes, output, **choices)
+    with pytest.raises(OutputError, match="`overwrite=True`"):  # the page is missing, and made of what is gone
+        train(moved, output, report=tmp_path / "page.html", **choices)
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()} == before
+
+    hsi = moved[0][0]
+    content = bytearray(hsi.read_bytes())
+    content[-1] ^= 1
+    hsi.write_bytes(content)
+    with pytest.raises(OutputError, match="`overwrite=True`"):
+        train(moved, output, **choices)
 
 
 def test_interrupted_before_anything_was_found_out_nothing_is_written(crops: Crops, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Everything that was fitted moves; the meta device stands in for a GPU, since it holds no data."""
 
+import copy
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -67,6 +68,27 @@ def test_a_card_is_taken_in_half_precision_and_tf32_only_on_request(one_card):
     assert Compute("cuda", "fp32").exactness == "fp32, TF32 off"
     assert Compute("cuda", "tf32").exactness == "float32 with products in TF32"
     assert ClassicalMethod(Bayes.fit).suited(Compute("cuda", "tf32")).precision == "fp32"
+
+
+@pytest.mark.parametrize("asked", ["auto", "fp32", "bf16", "fp16", "tf32"])
+def test_a_worker_takes_its_card_in_the_precision_that_was_asked_for(monkeypatch, asked):
+    """And one without a card, whoever sent the work, goes on as exactly at least."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    from_card = Compute(precision=asked, memory=2**30)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    sent = [copy.copy(from_card)]  # as pickle does it
+    if asked not in {"fp16", "tf32"}:
+        sent.append(copy.copy(Compute(precision=asked, memory=2**30)))
+        assert Compute("cpu", asked).at_home().device == "cpu"
+    for compute in sent:
+        here = compute.at_home()
+        assert (here.device, here.precision, here.memory) == ("cpu", "bf16" if asked == "bf16" else "fp32", 2**30)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for compute in sent:
+        here = compute.at_home()
+        assert (here.device, here.precision) == ("cuda", "fp16" if asked == "auto" else asked)
+    assert Compute("cpu", "fp32").at_home().device == "cpu"  # a device that was asked for stays
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,17 @@ def of_files(crops: list[tuple[Path, Path]], tmp_path_factory: pytest.TempPathFa
     output = tmp_path_factory.mktemp("files") / "fused.tif"
     hsfuse.fuse(*crops[0], output, form=hsfuse.OutputFormat("float32", nodata=float("nan")), **KNOWN)
     return rioxarray.open_rasterio(output)
+
+
+def test_it_is_asked_in_the_words_of_arrays() -> None:
+    """Both say their keywords and defaults where people look for them; that they are the same is seen to here."""
+    asked = [inspect.signature(function).parameters for function in (hsfuse.fuse_arrays, hsfuse.fuse_xarray)]
+    arrays, xarrays = ([one for one in each.values() if one.kind is one.KEYWORD_ONLY] for each in asked)
+    assert xarrays == arrays
+    told = [inspect.getdoc(function) or "" for function in (hsfuse.fuse_arrays, hsfuse.fuse_xarray)]
+    lines = [{line.strip() for line in text.splitlines() if line.startswith("    ")} for text in told]
+    for option in arrays:
+        assert {line for line in lines[0] & lines[1] if line.startswith(f"{option.name}: ")}, option.name
 
 
 def test_it_is_what_files_give(arrays: tuple[xr.DataArray, xr.DataArray], of_files: xr.DataArray) -> None:

@@ -18,6 +18,7 @@ from hsfuse.scenes.readers.files import natural
 from hsfuse.scenes.readers.hdf import arrays, contents, number, numbers, plain
 from hsfuse.scenes.readers.hdf_image import Axes, HdfBand, HdfImage
 from hsfuse.scenes.readers.product import BandRecord, Product, records_of
+from hsfuse.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,11 +58,12 @@ def read(file: h5py.File, wanted: str | None = None) -> Product | None:
         wanted: The variable to take, where the user named one.
 
     Raises:
-        SceneError: The axes are those of a swath, or there are several images.
+        SceneError: There is no such variable, the axes are those of a swath, or there are several images.
     """
     named = [(array, names) for array in arrays(file) if any(names := axis_names(array))]
     if wanted is not None:
-        named = [(array, names) for array, names in named if str(array.name).strip("/") == wanted.strip("/")]
+        _refuse_unknown(file, wanted)
+        named = [(array, names) for array, names in named if _as_gdal(_name(array)) == _as_gdal(wanted)]
     images = [image for array, names in named if (image := _understood(array, names)) is not None]
     if not images:
         _refuse(file, named)
@@ -149,9 +151,27 @@ def _understood(array: h5py.Dataset, names: tuple[str, ...]) -> _Image | None:
 def _the_one(file: h5py.File, images: list[_Image]) -> _Image:
     likely = [image for image in images if not _BESIDE_THE_IMAGE.search(str(image.variable.name))] or images
     if len(likely) > 1:
-        listed = ", ".join(str(image.variable.name).strip("/") for image in likely[:5])
+        listed = ", ".join(_name(image.variable) for image in likely[:5])
         raise SceneError(f"{file.filename}: several images ({listed}): name one as netcdf:{file.filename}:NAME")
     return likely[0]
+
+
+def _name(array: h5py.Dataset) -> str:
+    return str(array.name).strip("/")
+
+
+def _refuse_unknown(file: h5py.File, wanted: str) -> None:
+    known = [_name(array) for array in arrays(file, 1)]
+    if _as_gdal(wanted) not in map(_as_gdal, known):
+        raise SceneError(
+            f"{file.filename}: there is no variable {wanted!r}{did_you_mean(wanted.strip('/'), known)}: the file holds "
+            f"{contents(file)}"
+        )
+
+
+def _as_gdal(name: str) -> str:
+    """GDAL's names of subdatasets have no blanks."""
+    return name.strip("/").replace(" ", "_")
 
 
 def _refuse(file: h5py.File, named: list[tuple[h5py.Dataset, tuple[str, ...]]]) -> None:

@@ -94,6 +94,8 @@ def test_two_images_are_named_and_one_can_be_chosen(write_netcdf: Write) -> None
         Scene.open(path)
     for named in (f"netcdf:{path}:radiance", f'NETCDF:"{path}":radiance', f'HDF5:"{path}"://radiance'):
         assert Scene.open(named).count == 3
+    with pytest.raises(SceneError, match=r"there is no variable 'radience' \(did you mean radiance\?\): .* holds /"):
+        Scene.open(f"netcdf:{path}:radience")
 
 
 def test_gdals_name_of_a_prisma_cube_does_not_confuse_its_axes(write_prisma: Write) -> None:
