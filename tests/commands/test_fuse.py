@@ -261,7 +261,7 @@ def test_tile_and_overlap_are_taken_as_given(pair: KnownPair, tmp_path: Path) ->
 
 def test_less_memory_means_smaller_tiles_and_then_a_refusal(pair: KnownPair, tmp_path: Path) -> None:
     plenty = run(pair, tmp_path / "plenty.tif", memory=8 * 2**30)
-    little = run(pair, tmp_path / "little.tif", memory=900 * 2**20)
+    little = run(pair, tmp_path / "little.tif", memory=775 * 2**20)
     assert plenty.tiles == 1
     assert little.tiles > 1
     with pytest.raises(RequestError, match=r"do not hold a tile.*`memory`.*`window`"):
