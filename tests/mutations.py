@@ -45,11 +45,11 @@ class Mutation:
 MUTATIONS = (
     Mutation(
         "trust is always 1", "fusion/trust.py",
-        "return min(max(along / energy, 0.0), 1.0) if energy > 0 else 0.0", "return 1.0", "fusion/test_trust.py",
+        "return trust if trust >= LEAST_TRUST else 0.0", "return 1.0", "fusion/test_trust.py",
     ),
     Mutation(
         "trust's numerator is halved", "fusion/trust.py",
-        "min(max(along / energy, 0.0), 1.0)", "min(max(along / energy / 2, 0.0), 1.0)", "fusion/test_trust.py",
+        "min(along / energy, 1.0)", "min(along / energy / 2, 1.0)", "fusion/test_trust.py",
     ),
     Mutation(
         "noise is not restored for trust", "fusion/trust.py",

@@ -29,8 +29,8 @@ class ArraySink:
     def write(self, row, values, valid):
         assert row == self.next
         self.next += values.shape[1]
-        self.rows.append(values)
-        self.valid.append(valid)
+        self.rows.append(values.copy())
+        self.valid.append(valid.copy())
 
     @property
     def image(self):

@@ -26,7 +26,9 @@ def simulated(rows=30, snr=None, seed=0):
     return block, model, Bayes.fit([block.patch], model, K)
 
 
-@pytest.mark.parametrize(("overdone", "trust"), [(1.0, 1.0), (2.0, 0.5), (4.0, 0.25), (0.5, 1.0), (-1.0, 0.0)])
+@pytest.mark.parametrize(
+    ("overdone", "trust"), [(1.0, 1.0), (2.0, 0.5), (4.0, 0.25), (0.5, 1.0), (20.0, 0.0), (-1.0, 0.0)]
+)
 def test_a_correction_that_overdoes_is_shrunk_to_what_is_right(overdone, trust):
     """Of `overdone` times the step to the truth's coefficients 1 / `overdone` is right, and never more than all."""
     block, _, estimate = simulated()

@@ -46,8 +46,8 @@ class Collected:
         self.rows, self.valid = [], []
 
     def write(self, row, values, valid):
-        self.rows.append(values)
-        self.valid.append(valid)
+        self.rows.append(values.copy())
+        self.valid.append(valid.copy())
 
     @property
     def image(self):
