@@ -124,8 +124,8 @@ class PointSpread:
         """
         reach = np.abs(np.arange(len(self.kernel)) - (len(self.kernel) - 1) / 2)
         frame = np.maximum.outer(reach, reach)
-        within = [self.kernel[frame <= edge].sum() for edge in reach[len(reach) // 2 :]]
-        kept = int(np.argmax(np.array(within) >= 1 - _NEGLIGIBLE))
+        within = np.array([self.kernel[frame <= edge].sum() for edge in reach[len(reach) // 2 :]])
+        kept = int(np.argmax(within >= (1 - _NEGLIGIBLE) * within[-1]))  # a kernel's sum is 1 but for as much
         cut = len(reach) - len(reach) // 2 - 1 - kept
         if cut == 0:
             return self

@@ -71,7 +71,7 @@ def test_the_gain_of_noise_at_a_pixel_is_that_of_its_row_of_b(
 @given(RATIOS, WIDTHS, SHIFTS)
 def test_taps_that_weigh_nothing_go_and_the_blur_stays(ratio: int, fwhm: float, shift: tuple[float, float]) -> None:
     whole = PointSpread.gaussian(ratio, fwhm).shifted(shift)
-    framed = PointSpread(np.pad(whole.kernel, 4), ratio)
+    framed = PointSpread(0.99991 * np.pad(whole.kernel, 4), ratio)
     image = torch.rand(1, 6 * ratio, 6 * ratio, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     trimmed = framed.trimmed()
     assert len(trimmed.kernel) <= len(whole.kernel)
