@@ -143,7 +143,8 @@ class Encoding:
             The numbers, shape (C, …), and how many of them the type could not hold and were clipped.
         """
         dtype = np.dtype(self.dtype)
-        lost = ~np.isfinite(values) | ~valid
+        whole = bool(valid.all()) and bool(np.isfinite(values.sum(dtype=np.float64)))  # most often, and quickly told
+        lost = None if whole else ~np.isfinite(values) | ~valid
         numbers = self._unrounded(values)
         clipped = 0
         if dtype.kind == "f":
@@ -152,9 +153,12 @@ class Encoding:
         else:
             limits = np.iinfo(dtype)
             np.rint(numbers, out=numbers)
-            clipped = int(np.count_nonzero(((numbers < limits.min) | (numbers > limits.max)) & ~lost))
-            numbers[lost] = 0
-            encoded = np.clip(numbers, limits.min, limits.max).astype(dtype)
+            if lost is not None:
+                numbers[lost] = 0
+            if numbers.size and not (limits.min <= numbers.min() and numbers.max() <= limits.max):
+                clipped = int(np.count_nonzero((numbers < limits.min) | (numbers > limits.max)))
+                np.clip(numbers, limits.min, limits.max, out=numbers)
+            encoded = numbers.astype(dtype)
         return self._with_nodata(encoded, lost), clipped
 
     def rounded(self, numbers: NDArray[np.floating[Any]], lost: NDArray[np.bool_] | None = None) -> NDArray[Any]:
