@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,12 @@ from rasterio.windows import Window
 from hsfuse.scenes.cog_layout import Level
 from hsfuse.scenes.cog_options import BLOCK, block_edge, raster_options
 from hsfuse.scenes.overviews import Overviews, band_groups, indexes
-from hsfuse.scenes.raster import open_dataset
+from hsfuse.scenes.raster import gdal_environment, open_dataset
 from hsfuse.stages import Stages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -147,6 +149,8 @@ class PackedRows:
     def write(self, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
         """Take the next rows, physical values (C, rows, W) and valid (rows, W).
 
+        Overviews are made in a thread beside, of one group of bands while the next is packed.
+
         Raises:
             RasterioError: They cannot be written.
             OSError: Likewise.
@@ -154,7 +158,8 @@ class PackedRows:
         path = self.folder / _PART.format(self.counts.rows, values.shape[1])
         unfinished = path.with_suffix(".unfinished")
         found = Counts(values.shape[1], written=int(valid.sum()) * len(values))
-        with self.create(unfinished, self.grid.width, found.rows) as part:
+        with self.create(unfinished, self.grid.width, found.rows) as part, ThreadPoolExecutor(1) as beside:
+            earlier: Future[None] = beside.submit(lambda: None)
             for window, here in self._rows_of_blocks(found.rows):
                 pixels = valid[here]
                 for bands in band_groups(len(values), pixels.size):
@@ -166,10 +171,11 @@ class PackedRows:
                     found.nodata |= not whole
                     with self.stages.work("compress and write", encoded.nbytes):
                         part.write(encoded, indexes=indexes(bands), window=window)
-                    with self.stages.work("overviews", encoded.nbytes):
-                        self.overviews.add(bands, encoded, whole=whole)
-                with self.stages.work("overviews"):
-                    self.overviews.advance()
+                    earlier.result()
+                    earlier = beside.submit(self._add_to_overviews, bands, encoded, whole=whole)
+                earlier.result()
+                earlier = beside.submit(self._advance_overviews)
+            earlier.result()
             part.update_tags(**{_COUNTS: json.dumps(vars(found))})
         unfinished.rename(path)
         self.files.append(path)
@@ -201,6 +207,14 @@ class PackedRows:
 
     def _create_overview(self, path: Path, width: int, height: int) -> Any:
         return self.create(path, width, height, overview=True)
+
+    def _add_to_overviews(self, bands: slice, encoded: NDArray[Any], *, whole: bool) -> None:
+        with self.stages.work("overviews", encoded.nbytes):
+            self.overviews.add(bands, encoded, whole=whole)
+
+    def _advance_overviews(self) -> None:
+        with gdal_environment(), self.stages.work("overviews"):
+            self.overviews.advance()
 
     def _rows_of_blocks(self, rows: int) -> list[tuple[Window, slice]]:
         starts = range(0, rows, self.block)

@@ -205,3 +205,13 @@ def test_four_gigabytes_that_must_suffice_and_do_not(tmp_path: Path, monkeypatch
     assert path.read_bytes()[2:4] == b"\x2b\0"
     with rasterio.open(path) as dataset:
         np.testing.assert_array_equal(dataset.read(), values)
+
+
+def test_overviews_that_fail_in_their_thread_fail_the_rows(tmp_path: Path) -> None:
+    values = image(3, 600, 600)
+    target = writer(tmp_path / "a.tif", values)
+    target._rows.overviews.close()
+    with pytest.raises(ValueError, match="closed"):
+        target.write(0, values, np.ones((600, 600), dtype=bool))
+    target.discard()
+    assert not list(tmp_path.iterdir())
