@@ -3,6 +3,8 @@
 import os
 import platform
 import resource
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -31,6 +33,14 @@ def test_freed_memory_is_used_again_within_the_block_only(monkeypatch):
         kept = faults(allocate)
     usual = faults(allocate)
     assert kept < usual / 4
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere only `getrusage` tells")
+def test_the_peak_is_of_this_process_and_not_of_a_larger_one_that_started_it():
+    tell = "from hsfuse.fusion.memory import peak_megabytes; print(peak_megabytes())"
+    start = f"import subprocess, sys; held = b'x' * 2**30; subprocess.run([sys.executable, '-c', {tell!r}], check=True)"
+    ended = subprocess.run([sys.executable, "-c", start], capture_output=True, text=True, check=True)
+    assert 5 < float(ended.stdout) < 500
 
 
 def test_an_error_leaves_the_block_as_it_is():
