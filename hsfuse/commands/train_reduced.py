@@ -27,6 +27,7 @@ from hsfuse.training.distributed import joined, local_device, started_first
 from hsfuse.training.files import TrainingFiles
 from hsfuse.training.held_back import CRITERION, Figures
 from hsfuse.training.loop import Trainer
+from hsfuse.training.memory import within_memory
 from hsfuse.training.repeatable import check_deterministic, deterministic_algorithms
 from hsfuse.training.request import TrainingRequest
 from hsfuse.training.start import NetworkRequest, StartingPoint, TrainingPlan
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from hsfuse.report.content import Page
     from hsfuse.training.checkpoint import Record
     from hsfuse.training.distributed import Processes
+    from hsfuse.training.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 
@@ -204,20 +206,33 @@ def train_reduced(
     if not resume:  # only now, when nothing is left to be refused
         files.checkpoint.unlink(missing_ok=True)
     with joined(on) as processes, deterministic_algorithms(wanted=plan.deterministic), compute.products():
+        schedule, notes = _affordable(plan, start, on, processes)
         trainer = Trainer(
-            start.network.to(on), start.task, plan.schedule(start, processes.count), checkpoint=files.checkpoint,
+            start.network.to(on), start.task, schedule, checkpoint=files.checkpoint,
             request=asked.checkpoint_key, half=compute.half, processes=processes,
         )  # fmt: skip
         interrupted = _run(trainer, progress, processes)
         if not processes.first:
             return None
-        made = _Made(files, asked, start, trainer, found, interrupted)
+        made = _Made(files, asked, start, trainer, found, interrupted, notes)
         result = made.result(progress)
         if report is not None:
             write_page(report, made.page(result), overwrite=overwrite or resume)
         if not interrupted:  # last: until then `resume` makes what is missing
             files.checkpoint.unlink(missing_ok=True)
         return replace(result, report=None if report is None else Path(report))
+
+
+def _affordable(
+    plan: TrainingPlan, start: StartingPoint, device: torch.device, processes: Processes
+) -> tuple[Schedule, tuple[str, ...]]:
+    """The schedule, its batch in parts where memory does not hold it at once, and what is to be said of that."""
+    schedule = plan.schedule(start, processes.count)
+    # A card says itself what it does not hold; what is computed again is not counted.
+    if device.type != "cpu" or plan.gradient_checkpointing:
+        return schedule, ()
+    schedule, note = within_memory(start, schedule, available_bytes() // processes.count)
+    return schedule, () if note is None else (note,)
 
 
 def _requested(
@@ -290,6 +305,7 @@ class _Made:
     trainer: Trainer
     pairs: Sequence[Pair]
     interrupted: bool
+    notes: tuple[str, ...]
 
     def result(self, progress: Progress) -> TrainResult:
         trainer, best = self.trainer, self._best
@@ -302,7 +318,7 @@ class _Made:
         curves = self.files.draw(trainer.history, validation)
         validation["before training"] = Figures(**trainer.history[0].figures)
         validation["trained"] = trained
-        warnings = [sentence for pair in self.pairs for sentence in pair.warnings] + warnings
+        warnings = [*(sentence for pair in self.pairs for sentence in pair.warnings), *self.notes, *warnings]
         if trainer.skipped:
             warnings.append(
                 f"{trainer.skipped} of {trainer.step} steps were skipped, since their loss or gradient was not finite"

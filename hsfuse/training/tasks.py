@@ -104,6 +104,10 @@ class ReducedTask(ABC, Generic[_Loaded, _Batch]):
         """The mean over patches."""
         return self._loss(network, to_device(drawn, self.device))
 
+    def loss_of_one(self, network: nn.Module) -> Tensor:
+        """Of a single patch, always the same one."""
+        return self.loss(network, self.draw(np.random.default_rng(0), 1, slice(0, 1)))
+
     def validate(self, network: nn.Module) -> Validation:
         """PSNR, SAM and ERGAS on what is held back.
 
