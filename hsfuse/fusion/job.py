@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from hsfuse.fusion.card import free_card_bytes, tile_on_card
 from hsfuse.fusion.engine import ALONE, STAGES, fuse_tiles
-from hsfuse.fusion.memory import fitting_tile
+from hsfuse.fusion.memory import fitting_tile, least_tile
 from hsfuse.fusion.tile_work import TileWork
 from hsfuse.fusion.tiles import BY_MEMORY, TilePlan
 from hsfuse.fusion.uncertainty import TileUncertainty, Uncertainty
@@ -122,7 +122,7 @@ def plan_tiles(
         size = (area.width, area.height)
         tile = fitting_tile(layers * bands, size, ratio, overlap, compute.budget, fitted.bytes_a_pixel)
         tile = tile_on_card(
-            tile, max(3 * overlap, 8), ratio=ratio, bands=layers * bands, bytes_a_pixel=fitted.bytes_a_pixel,
+            tile, least_tile(overlap), ratio=ratio, bands=layers * bands, bytes_a_pixel=fitted.bytes_a_pixel,
             free=free_card_bytes(compute.torch_device),
         )  # fmt: skip
     margin = min(fitted.margin, overlap // 2)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _WANTED_EDGE = 256  # fine pixels: larger tiles waste less on overlap, smaller ones stay in the processor's cache
-_WANTED_OVERLAPS = 5  # that a tile holds at least where memory allows: half of it is then computed once
+_WANTED_OVERLAPS = 5  # that a tile holds at least where memory allows
 _CUBES_OUT = 6  # fused tiles that exist at once: computed, waiting, two in the queue, blended, and one to spare
 _CUBES_IN = 6  # HSI tiles likewise, as read and with their holes filled
 _FIXED_BYTES = 700 * 2**20  # libraries, GDAL's cache
@@ -129,6 +129,11 @@ def peak_megabytes() -> float:
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
 
 
+def least_tile(overlap: int) -> int:
+    """The smallest edge of a tile that is chosen, in HSI pixels: no pixel then lies in more than two along an axis."""
+    return max(3 * overlap, 8)
+
+
 def fitting_tile(bands: int, area: tuple[int, int], ratio: int, overlap: int, budget: int, working_bytes: int) -> int:
     """Edge of a tile in HSI pixels, never more than the area has.
 
@@ -144,7 +149,7 @@ def fitting_tile(bands: int, area: tuple[int, int], ratio: int, overlap: int, bu
         RequestError: Not even the smallest tile fits.
     """
     width, most = area[0], max(area)
-    least = min(max(3 * overlap, 8), most)
+    least = min(least_tile(overlap), most)
     tile = min(max(_WANTED_EDGE // ratio, _WANTED_OVERLAPS * overlap), most)
     while _needed(bands, width, ratio, tile, working_bytes) > budget and tile > least:
         tile -= 1

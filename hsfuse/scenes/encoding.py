@@ -132,18 +132,20 @@ class Encoding:
             values = np.add(values, offsets, out=values)
             return values.astype(np.float32, copy=False)
 
-    def encode(self, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[NDArray[Any], int]:
+    def encode(
+        self, values: NDArray[np.float32], valid: NDArray[np.bool_], *, whole: bool = False
+    ) -> tuple[NDArray[Any], int]:
         """The numbers of values (C, …), none of which reads as nodata unless it has to.
 
         Args:
             values: Physical values; one that is not finite becomes nodata in its band alone.
             valid: Shape (…); pixels that become nodata in all bands where False.
+            whole: Whether it is known that all are valid and finite, so that none becomes nodata.
 
         Returns:
             The numbers, shape (C, …), and how many of them the type could not hold and were clipped.
         """
         dtype = np.dtype(self.dtype)
-        whole = bool(valid.all()) and bool(np.isfinite(values.sum(dtype=np.float64)))  # most often, and quickly told
         lost = None if whole else ~np.isfinite(values) | ~valid
         numbers = self._unrounded(values)
         clipped = 0

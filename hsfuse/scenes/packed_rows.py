@@ -165,8 +165,8 @@ class PackedRows:
                 for bands in band_groups(len(values), pixels.size):
                     own = values[bands, here]
                     with self.stages.work("encode", own.nbytes):
-                        encoded, clipped = self.encoding.select(bands).encode(own, pixels)
                         whole = bool(pixels.all()) and bool(np.isfinite(own.sum(dtype=np.float64)))
+                        encoded, clipped = self.encoding.select(bands).encode(own, pixels, whole=whole)
                     found.clipped += clipped
                     found.nodata |= not whole
                     with self.stages.work("compress and write", encoded.nbytes):

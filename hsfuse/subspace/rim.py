@@ -42,7 +42,8 @@ def rim_difference(patches: Sequence[PairPatch], imaging: ImagingModel) -> float
 
     It is 0 where nothing tells it from 0, and 1, as real scenes have it, where there are no pixels to tell by.
     """
-    pixels = [_pixels(patch, imaging) for patch in patches]
+    degraded = [(imaging.blur(patch.msi), covered_pixels(patch, imaging.blur)) for patch in patches]
+    pixels = [_pixels(patch, imaging, *own) for patch, own in zip(patches, degraded, strict=True)]
     seen, msi, outside, gain_of_noise, inside = (torch.cat(parts) for parts in zip(*pixels, strict=True))
     rim = ~inside
     if int(inside.sum()) < _FEWEST_INSIDE or not bool(rim.any()):
@@ -51,9 +52,7 @@ def rim_difference(patches: Sequence[PairPatch], imaging: ImagingModel) -> float
     misfit = (msi - gain * seen - offset).square()
     own = misfit[inside].mean(dim=0).clamp_min(1e-30)
     noisier = (gain_of_noise[rim] / imaging.blur.noise_gain - 1)[:, None] * own
-    added = outside[rim].square()[:, None] * _mean_square_step(
-        (imaging.blur(patch.msi), covered_pixels(patch, imaging.blur)) for patch in patches
-    )
+    added = outside[rim].square()[:, None] * _mean_square_step(degraded)
     likelihood = {
         differs: max(_log_likelihood(misfit[rim], own + share * noisier + differs * added) for share in _MSI_SHARES)
         for differs in (0.0, *_DIFFERS)
@@ -62,14 +61,15 @@ def rim_difference(patches: Sequence[PairPatch], imaging: ImagingModel) -> float
     return best if likelihood[best] > likelihood[0.0] + _EVIDENCE else 0.0
 
 
-def _pixels(patch: PairPatch, imaging: ImagingModel) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _pixels(
+    patch: PairPatch, imaging: ImagingModel, degraded: Tensor, usable: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Of the usable pixels of a patch R Y (n, c), P B (n, c), q (n,), B's gain of noise (n,), which are inside (n,)."""
     blur = imaging.blur
-    usable = covered_pixels(patch, blur)
     seen = patch.hsi[:, usable].T.double() @ torch.from_numpy(imaging.srf.matrix).T
     outside, noise_gains = blur.outside(*usable.shape).double(), blur.noise_gains(*usable.shape)
     inside = inner_pixels(usable, blur)
-    return seen, blur(patch.msi)[:, usable].T.double(), outside[usable], noise_gains[usable], inside[usable]
+    return seen, degraded[:, usable].T.double(), outside[usable], noise_gains[usable], inside[usable]
 
 
 def _log_likelihood(squared: Tensor, variance: Tensor) -> float:
